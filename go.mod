@@ -1,0 +1,3 @@
+module github.com/accountlock/accountlock
+
+go 1.26
