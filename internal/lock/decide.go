@@ -98,7 +98,7 @@ func decideByRecord(e Evidence) Decision {
 	case r.Distrusted:
 		return Decision{damaged, "the account service's word contradicts the record"}
 	case r.Rebuilt:
-		return Decision{missing, "the record was missing and the account service says 'linked'"}
+		return Decision{missing, "the record was missing and the account service has not said that the device is free"}
 	case match:
 		return Decision{linked, "the record is armed and the reset marker matches"}
 	default:

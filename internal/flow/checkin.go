@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// CheckIn asks the account service how the link stands and acts on what it
+// signs. No answer, an unsigned answer and a refusal change nothing. Errors are
+// *fault.Error.
+func (m *Manager) CheckIn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if err := m.keeper.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.keeper.release()
+	return m.state(ctx)
+}
+
+// checkIn is CheckIn from within a flow's answer.
+func (m *Manager) checkIn(ctx context.Context) error {
+	if err := m.keeper.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.keeper.release()
+	return m.state(ctx)
+}
+
+// state asks and acts; the keeper is acquired.
+func (m *Manager) state(ctx context.Context) error {
+	k := m.keeper
+	creds, err := k.credentials(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := k.newNonce()
+	if err != nil {
+		return err
+	}
+	st, err := m.ports.Registry.State(ctx, creds, k.Snapshot().LinkID, n.value)
+	k.noteContact(err)
+	if err != nil {
+		return err
+	}
+	if !k.alive(n, nonceLife) {
+		return fault.New(fault.ServiceUnavailable, errors.New("the statement came too late"))
+	}
+	if err := m.actOn(ctx, st); err != nil {
+		return err
+	}
+	now := m.ports.Clock.Now().Unix()
+	k.update(func() { k.checked = now })
+	if err := m.ports.Diary.SetLastCheckIn(ctx, now); err != nil {
+		m.log.Warn("cannot keep the time of the last check-in", "error", err)
+	}
+	return nil
+}
+
+func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
+	k := m.keeper
+	k.mu.Lock()
+	record := k.record
+	k.mu.Unlock()
+	ev, ok := st.EventFor(record)
+	if !ok {
+		m.log.Warn("ignored a statement about another link or an earlier time", "status", st.Status)
+		return nil
+	}
+	was := k.Snapshot().Status.State
+	if err := k.apply(ctx, ev, st.Change(), "the account service states "+string(st.Status)); err != nil {
+		return err
+	}
+	if now := k.Snapshot().Status.State; now != was && (now == lock.Unlinked || now == lock.SignedOut) {
+		if err := m.ports.Diary.WipeAccount(ctx); err != nil {
+			m.log.Warn("cannot wipe the account's data", "error", err)
+		}
+	}
+	return nil
+}
+
+// resumeCredentials returns the credentials on record, without enrolling.
+func (k *Keeper) resumeCredentials() (Credentials, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.record.DeviceID == "" || len(k.record.DeviceKey) != ed25519.SeedSize {
+		return Credentials{}, fault.New(fault.DeviceUnknown, nil)
+	}
+	return Credentials{ID: k.record.DeviceID, Key: ed25519.NewKeyFromSeed(k.record.DeviceKey)}, nil
+}
+
+// armedLink returns the link that the record is armed with, or nothing.
+func (k *Keeper) armedLink() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.record.Armed {
+		return ""
+	}
+	return k.record.Link.ID
+}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/secret"
+)
+
+const (
+	// answerTime bounds the way to the account service and back: an outage is
+	// told within it.
+	answerTime = 9 * time.Second
+	// settleTime is how long a Submit waits for the operation that it began,
+	// before it leaves the flow `working`.
+	settleTime = 5 * time.Second
+	// idleTime is how long a flow waits for a person.
+	idleTime = 10 * time.Minute
+	// readableTime is how long a finished flow can be read.
+	readableTime = 60 * time.Second
+)
+
+// Outcome is how a flow ended.
+type Outcome struct {
+	// Word is `done`, `failed` or `cancelled`.
+	Word string
+	// Receipt is the account service's signed word for others; unlink alone.
+	Receipt string
+	// State is the device's state at the end.
+	State lock.State
+}
+
+// View is what its owner may read of a flow at one moment.
+type View struct {
+	Kind     lock.Kind
+	Step     Step
+	Prompt   Prompt
+	Methods  []string
+	Progress float64
+	Error    *fault.Error
+}
+
+// Flow is one conversation. It is safe for concurrent use; answers are taken
+// one at a time.
+type Flow struct {
+	// ID is its number on this daemon, Owner the connection that began it;
+	// empty for an operation that was found unfinished at start.
+	ID    uint64
+	Owner string
+
+	m      *Manager
+	kind   lock.Kind
+	locale string
+	region string
+
+	mu       sync.Mutex
+	step     Step
+	prompt   Prompt
+	progress float64
+	err      *fault.Error
+	busy     bool
+	// stop ends the answer that is being worked on, when the flow is.
+	stop    context.CancelFunc
+	timer   *time.Timer
+	settled chan struct{} // closed when the flow is over
+
+	// What the person said so far, and where the account service's side
+	// stands: read and written by the one answer in work, but for remote, which
+	// whoever ends the flow reads too.
+	identifier string
+	useHint    bool
+	told       bool // the account service has the identifier
+	remote     Remote
+	recovery   recoveryCode
+}
+
+// View returns what the owner may read.
+func (f *Flow) View() View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := View{Kind: f.kind, Step: f.step, Prompt: f.prompt, Progress: f.progress, Error: f.err, Methods: []string{}}
+	if f.step.waits() {
+		v.Methods = append(v.Methods, "password")
+	}
+	return v
+}
+
+// Submit takes an answer to the current step. It returns when the answer is
+// accepted or refused, after about 15 s at the latest; what the account service
+// accepted is carried on after that. Errors are *fault.Error.
+func (f *Flow) Submit(ctx context.Context, in Input) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	step, a, err := f.claim(cancel, in)
+	if err != nil {
+		return err
+	}
+	// The way to the service is bounded; what follows its consent is not.
+	ask, done := context.WithTimeout(ctx, answerTime)
+	err = f.handle(ask, step, a)
+	done()
+	f.yield(err)
+	if err == nil {
+		f.wait(ctx)
+	}
+	return err
+}
+
+// claim makes this answer the one in work.
+func (f *Flow) claim(cancel context.CancelFunc, in Input) (Step, answer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.step.waits() {
+		return "", answer{}, fault.New(fault.WrongStep, nil)
+	}
+	if f.busy {
+		return "", answer{}, fault.Newf(fault.WrongStep, "The answer before this one is still being worked on.")
+	}
+	a, err := parse(f.step, in)
+	if err != nil {
+		return "", answer{}, err
+	}
+	f.busy, f.stop = true, cancel
+	f.timer.Stop()
+	return f.step, a, nil
+}
+
+// yield ends the answer in work and shows its refusal, if it was one.
+func (f *Flow) yield(err error) {
+	f.mu.Lock()
+	f.busy, f.stop = false, nil
+	switch {
+	case f.step.waits():
+		f.err = fault.As(err)
+		f.timer.Reset(idleTime)
+	case f.step.over():
+		f.forget()
+	}
+	f.mu.Unlock()
+	f.m.changed(f)
+}
+
+// forget drops what the person said. f.mu is held and no answer in work.
+func (f *Flow) forget() {
+	f.recovery.letters.Wipe()
+	f.recovery, f.identifier = recoveryCode{}, ""
+}
+
+// wait gives an operation that has begun a moment to end, so that most callers
+// find the result when their call returns.
+func (f *Flow) wait(ctx context.Context) {
+	f.mu.Lock()
+	working, settled := f.step == StepWorking, f.settled
+	f.mu.Unlock()
+	if !working {
+		return
+	}
+	t := time.NewTimer(settleTime)
+	defer t.Stop()
+	select {
+	case <-settled:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// Choose takes another way through; here it leads back to the beginning, so
+// that a wrong identifier is corrected without a new flow.
+func (f *Flow) Choose(method string) error {
+	if err := f.choose(method); err != nil {
+		return err
+	}
+	f.m.changed(f)
+	return nil
+}
+
+func (f *Flow) choose(method string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !f.step.waits() || f.busy:
+		return fault.New(fault.WrongStep, nil)
+	case method != "password":
+		return fault.Newf(fault.InvalidArgument, "The way %q is not open in this flow.", printable(method))
+	case f.step == StepConfirm && f.kind == lock.KindLink:
+		return fault.Newf(fault.WrongStep, "The account is already verified; confirm, or cancel the flow.")
+	}
+	f.told, f.identifier, f.useHint = false, "", false
+	f.err = nil
+	f.step, f.prompt = f.m.first(f.kind)
+	f.timer.Reset(idleTime)
+	return nil
+}
+
+// Resend has the code of the current step sent again.
+func (f *Flow) Resend(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	f.mu.Lock()
+	if f.step != StepCode || f.busy {
+		f.mu.Unlock()
+		return fault.Newf(fault.WrongStep, "This step has no code to send again.")
+	}
+	f.busy, f.stop = true, cancel
+	f.timer.Stop()
+	f.mu.Unlock()
+	err := f.resend(ctx)
+	f.yield(err)
+	return err
+}
+
+// Cancel ends the flow. An operation that has begun is carried to its end.
+func (f *Flow) Cancel() error {
+	if !f.cancel() {
+		return fault.Newf(fault.WrongStep, "The flow has ended already, or its work can no longer be stopped.")
+	}
+	return nil
+}
+
+func (f *Flow) cancel() bool {
+	f.mu.Lock()
+	if !f.step.waits() {
+		f.mu.Unlock()
+		return false
+	}
+	if f.stop != nil {
+		f.stop()
+	}
+	remote := f.remote.FlowID
+	f.mu.Unlock()
+	f.finish(StepFailed, Outcome{Word: "cancelled"}, nil)
+	if remote != "" {
+		f.m.endRemote(remote)
+	}
+	return true
+}
+
+// show moves the flow to a step.
+func (f *Flow) show(s Step, p Prompt) {
+	f.mu.Lock()
+	if f.step.over() {
+		f.mu.Unlock()
+		return
+	}
+	f.step, f.prompt = s, p
+	f.progress = 0
+	if s == StepWorking {
+		f.timer.Stop()
+	}
+	f.mu.Unlock()
+	f.m.changed(f)
+}
+
+func (f *Flow) setRemote(r Remote) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remote = r
+}
+
+func (f *Flow) advance(progress float64, err error) {
+	f.mu.Lock()
+	f.progress, f.err = progress, fault.As(err)
+	f.mu.Unlock()
+	f.m.changed(f)
+}
+
+// finish ends the flow once; what comes later is ignored.
+func (f *Flow) finish(s Step, o Outcome, err error) {
+	f.mu.Lock()
+	if f.step.over() {
+		f.mu.Unlock()
+		return
+	}
+	f.step, f.prompt, f.err = s, Prompt{Title: titles[f.kind], Text: outcomeTexts[o.Word]}, fault.As(err)
+	if s == StepDone {
+		f.progress = 1
+	}
+	if !f.busy {
+		f.forget()
+	}
+	f.timer.Stop()
+	f.timer = time.AfterFunc(readableTime, func() { f.m.remove(f) })
+	close(f.settled)
+	f.mu.Unlock()
+	o.State = f.m.keeper.Snapshot().Status.State
+	f.m.changed(f)
+	f.m.finished(f, o)
+}
+
+// expired is what the timer runs when nobody answered for idleTime.
+func (f *Flow) expired() {
+	f.mu.Lock()
+	idle := f.step.waits() && !f.busy
+	remote := f.remote.FlowID
+	f.mu.Unlock()
+	if !idle {
+		return
+	}
+	f.finish(StepFailed, Outcome{Word: "failed"}, fault.New(fault.Timeout, nil))
+	if remote != "" {
+		f.m.endRemote(remote)
+	}
+}
+
+func wipe(bs ...secret.Bytes) {
+	for _, b := range bs {
+		b.Wipe()
+	}
+}
+
+// ended makes a cancelled answer's error the right one.
+func ended(ctx context.Context, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return fault.Newf(fault.Timeout, "The flow was ended while its answer was being worked on.")
+	}
+	return err
+}

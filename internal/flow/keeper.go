@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+var errNewer = errors.New("cannot write the record: its format is newer than this program")
+
+// Connectivity is what the last contact with the account service showed.
+type Connectivity string
+
+// The values of the D-Bus property Connectivity.
+const (
+	ConnUnknown     Connectivity = "unknown"
+	ConnOnline      Connectivity = "online"
+	ConnOffline     Connectivity = "offline"
+	ConnPortal      Connectivity = "captive-portal"
+	ConnClock       Connectivity = "clock-wrong"
+	ConnUnreachable Connectivity = "service-unreachable"
+	ConnUntrusted   Connectivity = "service-untrusted"
+)
+
+// Snapshot is what may be shown of the lock at one moment.
+type Snapshot struct {
+	Status       lock.Status
+	DeviceID     string
+	AccountID    string
+	Hint         string
+	LinkID       string
+	LinkedAt     int64
+	LostMessage  string
+	LostContact  string
+	RetryAfter   time.Duration
+	Connectivity Connectivity
+	LastCheckIn  int64
+	// Rule is what made the state.
+	Rule string
+}
+
+// Keeper holds the status and the record of the running device. Every change
+// goes through apply: the table decides, the medium is written, and only then
+// is the new status shown. It is safe for concurrent use.
+type Keeper struct {
+	ports Ports
+	log   *slog.Logger
+	obs   Observer
+
+	// operation is held by whatever changes ownership, from before the first
+	// outside effect until the end: one at a time, so that a statement and an
+	// operation never cross.
+	operation chan struct{}
+
+	// writing is held while the record is read, changed and written.
+	writing sync.Mutex
+
+	mu     sync.Mutex
+	status lock.Status
+	rule   string
+	record lock.Record
+	// writable is false where the store must not be written (a newer format).
+	writable bool
+	conn     Connectivity
+	checked  int64
+	// epoch grows with each change; a nonce of an earlier one is dead.
+	epoch uint64
+}
+
+// NewKeeper settles the state from the evidence at start. obs may be nil until
+// Observe is called.
+func NewKeeper(ports Ports, e lock.Evidence, log *slog.Logger) *Keeper {
+	d := lock.Decide(e)
+	k := &Keeper{
+		ports: ports, log: log, operation: make(chan struct{}, 1),
+		status: d.Status, rule: d.Rule, conn: ConnUnknown,
+		writable: e.Store != lock.StoreNewer,
+	}
+	if e.Store == lock.StoreValid {
+		k.record = e.Record
+	}
+	if at, err := ports.Diary.LastCheckIn(context.Background()); err == nil {
+		k.checked = at
+	}
+	return k
+}
+
+// Observe sets who hears of changes; before the first one.
+func (k *Keeper) Observe(o Observer) { k.obs = o }
+
+// Snapshot returns what may be shown.
+func (k *Keeper) Snapshot() Snapshot {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.snapshot()
+}
+
+func (k *Keeper) snapshot() Snapshot {
+	r := k.record
+	s := Snapshot{
+		Status: k.status, DeviceID: r.DeviceID, AccountID: r.AccountID, Hint: r.Hint,
+		LinkID: r.Link.ID, LinkedAt: r.LinkedAt, Connectivity: k.conn,
+		LastCheckIn: k.checked, Rule: k.rule,
+		RetryAfter: r.Wait.Left(k.ports.Clock.Boot()).Round(time.Second),
+	}
+	if r.Lost {
+		s.LostMessage, s.LostContact = r.LostMessage, r.LostContact
+	}
+	return s
+}
+
+// acquire waits for the right to change ownership.
+func (k *Keeper) acquire(ctx context.Context) error {
+	select {
+	case k.operation <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fault.Newf(fault.Timeout, "Another change of this device's account is still in progress.")
+	}
+}
+
+func (k *Keeper) release() { <-k.operation }
+
+// update changes what is shown and tells the observer what became of it.
+func (k *Keeper) update(change func()) {
+	k.mu.Lock()
+	old := k.snapshot()
+	change()
+	now := k.snapshot()
+	k.mu.Unlock()
+	if k.obs != nil && old != now {
+		k.obs.StateChanged(old, now)
+	}
+}
+
+// apply runs one event: decides by the table, writes the record, then shows
+// the new status and tells the gate. A StorageFailed after an unlock does not
+// keep the owner out: the device is open for this boot, and the error says so.
+func (k *Keeper) apply(ctx context.Context, ev lock.Event, c lock.Change, rule string) error {
+	k.mu.Lock()
+	from := k.status
+	k.mu.Unlock()
+	to, effects, err := lock.Transition(from, ev)
+	if err != nil {
+		return refused(err)
+	}
+	err = k.amend(true, ev == lock.UnlockDone,
+		func(r lock.Record) lock.Record { return r.Apply(effects, c) },
+		func() {
+			k.status, k.rule = to, rule
+			k.epoch++
+		})
+	if err != nil && ev != lock.UnlockDone {
+		// Old state, whole: nothing is shown that the medium does not hold.
+		return err
+	}
+	k.note(ctx, "state", from.String()+" -> "+to.String()+": "+rule)
+	for _, e := range effects {
+		if e == lock.OpenGate || e == lock.ShutGate {
+			if perr := k.ports.Gate.Poke(ctx); perr != nil {
+				k.log.Error("cannot tell the gate to decide again", "error", perr)
+			}
+		}
+	}
+	return err
+}
+
+// amend is the one way to change the record: on the medium first, then in
+// memory, together with what show changes. With anyway, the change is shown
+// although the medium failed.
+func (k *Keeper) amend(ownership, anyway bool, change func(lock.Record) lock.Record, show func()) error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.mu.Lock()
+	before := k.record
+	k.mu.Unlock()
+	after := change(before)
+	if s := k.ports.Trust.KeySet(); s.Number > after.KeySet.Number {
+		after.KeySet = s
+	}
+	err := k.write(before, after, ownership)
+	if err != nil && !anyway {
+		return err
+	}
+	k.update(func() {
+		k.record = after
+		if show != nil {
+			show()
+		}
+	})
+	return err
+}
+
+// write puts the record on the medium unless nothing in it changed.
+func (k *Keeper) write(before, after lock.Record, ownership bool) error {
+	same := after
+	same.TrustedTime = before.TrustedTime
+	if reflect.DeepEqual(before, same) {
+		return nil
+	}
+	if !k.writable {
+		return fault.New(fault.StorageFailed, errNewer)
+	}
+	if err := k.ports.Record.Write(after, ownership); err != nil {
+		return fault.As(err)
+	}
+	return nil
+}
+
+// setWait keeps on the medium how long the account service told us to wait.
+func (k *Keeper) setWait(d time.Duration) {
+	w := lock.NewWait(d, k.ports.Clock.Boot())
+	err := k.amend(false, true, func(r lock.Record) lock.Record { r.Wait = w; return r }, nil)
+	if err != nil {
+		// The service keeps its own count: this one only spares the person a trip.
+		k.log.Warn("cannot keep the wait on the medium", "error", err)
+	}
+}
+
+// retryAfter is how much of a wait is left.
+func (k *Keeper) retryAfter() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.record.Wait.Left(k.ports.Clock.Boot())
+}
+
+// credentials returns the device's own, enrolling it first where need be.
+func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
+	r, err := k.ensureKey()
+	if err != nil {
+		return Credentials{}, err
+	}
+	creds := Credentials{ID: r.DeviceID, Key: ed25519.NewKeyFromSeed(r.DeviceKey)}
+	if creds.ID != "" {
+		return creds, nil
+	}
+	id, err := k.ports.Registry.Enrol(ctx, creds, k.ports.Hardware.Identities(r.Identity), k.ports.Hardware.Model())
+	k.noteContact(err)
+	if err != nil {
+		return Credentials{}, err
+	}
+	creds.ID = id
+	if err := k.amend(false, true, func(r lock.Record) lock.Record { r.DeviceID = id; return r }, nil); err != nil {
+		k.log.Warn("cannot keep the device ID on the medium; it will be asked for again", "error", err)
+	}
+	k.log.Info("enrolled at the account service", "device_id", id)
+	return creds, nil
+}
+
+// ensureKey gives the record a device key. A record made in place of a missing
+// or damaged one is armed from its first byte: fails locked, since the device
+// may be linked, and whoever erased the record must not find it open.
+func (k *Keeper) ensureKey() (lock.Record, error) {
+	k.mu.Lock()
+	have, status := k.record, k.status
+	k.mu.Unlock()
+	if len(have.DeviceKey) == ed25519.SeedSize {
+		return have, nil
+	}
+	key, identity := make([]byte, ed25519.SeedSize), make([]byte, 16)
+	for _, b := range [][]byte{key, identity} {
+		if _, err := io.ReadFull(k.ports.Random, b); err != nil {
+			return lock.Record{}, fault.New(fault.Internal, err)
+		}
+	}
+	err := k.amend(true, true, func(r lock.Record) lock.Record {
+		if len(r.DeviceKey) == ed25519.SeedSize {
+			return r // another call was quicker
+		}
+		r.DeviceKey, r.Identity = key, identity
+		switch status {
+		case lock.LockedFor(lock.RecordMissing):
+			r.Armed, r.Rebuilt = true, true
+		case lock.LockedFor(lock.RecordDamaged):
+			r.Armed, r.Distrusted = true, true
+		}
+		return r
+	}, nil)
+	if err != nil {
+		// The key then lives as long as the process: enough to be let in by.
+		k.log.Warn("cannot keep the device key on the medium", "error", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.record, nil
+}
+
+// rehearse writes the record as it is and reads it back, so that a medium that
+// does not keep what it is given is found out before anything is armed.
+func (k *Keeper) rehearse() error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.mu.Lock()
+	r := k.record
+	k.mu.Unlock()
+	if !k.writable {
+		return fault.New(fault.StorageFailed, errNewer)
+	}
+	if err := k.ports.Record.Write(r, false); err != nil {
+		return fault.As(err)
+	}
+	return nil
+}
+
+// newMarker writes a fresh reset marker and returns its SHA-256.
+func (k *Keeper) newMarker() ([]byte, error) {
+	m := make([]byte, 32)
+	if _, err := io.ReadFull(k.ports.Random, m); err != nil {
+		return nil, fault.New(fault.Internal, err)
+	}
+	h := sha256.Sum256(m)
+	if err := k.ports.Marker.Write(m); err != nil {
+		return h[:], fault.As(err)
+	}
+	return h[:], nil
+}
+
+// nonceLife is how long a nonce is good for, by CLOCK_BOOTTIME.
+const nonceLife = 60 * time.Second
+
+// pendingNonce remembers when a nonce was made.
+type pendingNonce struct {
+	value Nonce
+	boot  lock.Boot
+	epoch uint64
+}
+
+func (k *Keeper) newNonce() (pendingNonce, error) {
+	b := make([]byte, 32)
+	if _, err := io.ReadFull(k.ports.Random, b); err != nil {
+		return pendingNonce{}, fault.New(fault.Internal, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return pendingNonce{Nonce(base64.RawURLEncoding.EncodeToString(b)), k.ports.Clock.Boot(), k.epoch}, nil
+}
+
+// alive reports whether what answers n may still be acted on: within its life
+// and with no operation in between. fails locked.
+func (k *Keeper) alive(n pendingNonce, life time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.ports.Clock.Boot()
+	return n.epoch == k.epoch && now.ID == n.boot.ID && now.Since-n.boot.Since <= min(life, nonceLife)
+}
+
+// noteContact keeps what a contact with the account service showed.
+func (k *Keeper) noteContact(err error) {
+	c := ConnOnline
+	switch fault.CodeOf(err) {
+	case fault.NetworkUnavailable:
+		c = ConnOffline
+	case fault.CaptivePortal:
+		c = ConnPortal
+	case fault.ClockWrong:
+		c = ConnClock
+	case fault.ServiceUnavailable:
+		c = ConnUnreachable
+	case fault.ServiceUntrusted:
+		c = ConnUntrusted
+	}
+	k.update(func() { k.conn = c })
+}
+
+func (k *Keeper) note(ctx context.Context, event, detail string) {
+	if err := k.ports.Diary.Note(ctx, event, detail); err != nil {
+		k.log.Warn("cannot write the audit trail", "event", event, "error", err)
+	}
+}
+
+// sameLink reports whether the record is about the given link.
+func (k *Keeper) sameLink(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return id != "" && k.record.Link.ID == id
+}
+
+// refused turns the domain's named refusals into faults.
+func refused(err error) *fault.Error {
+	var kind *lock.KindRefusal
+	if errors.As(err, &kind) {
+		switch {
+		case kind.Kind == lock.KindUnlock:
+			return fault.New(fault.NotLocked, err)
+		case kind.State == lock.Locked:
+			return fault.New(fault.Locked, err)
+		case kind.Kind == lock.KindLink:
+			return fault.New(fault.AlreadyLinked, err)
+		default:
+			return fault.New(fault.NotLinked, err)
+		}
+	}
+	var r *lock.Refusal
+	if errors.As(err, &r) {
+		f := fault.New(fault.WrongStep, err)
+		f.Message = "The device's state changed in the meantime, and this no longer applies."
+		return f
+	}
+	return fault.As(err)
+}

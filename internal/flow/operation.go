@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// unlock is the operation of an accepted unlock grant: marker, record, gate.
+// Nothing is carried forward after a crash: until the record is written the
+// device is as locked as before, and after it as open as it will be.
+func (f *Flow) unlock(ctx context.Context) error {
+	g := f.remote.Grant
+	k := f.m.keeper
+	if err := k.acquire(ctx); err != nil {
+		return err
+	}
+	defer k.release()
+	f.show(StepWorking, workingPrompt(f.kind))
+	hash, merr := k.newMarker()
+	if hash == nil {
+		return f.fail(merr)
+	}
+	err := k.apply(ctx, lock.UnlockDone, lock.Change{
+		Link: g.Link, AccountID: g.AccountID, Hint: g.Hint, MarkerHash: hash, Time: g.Time,
+	}, "the account check passed")
+	if fault.CodeOf(err) != "" && !k.Snapshot().Status.Open() {
+		return f.fail(err)
+	}
+	if e := fault.As(errors.Join(merr, err)); merr != nil || err != nil {
+		// The owner is in; the medium is not to be trusted with it.
+		e = fault.New(fault.StorageFailed, e)
+		e.Message = "The device is open, but could not write that down, and will ask again after a restart."
+		f.finish(StepDone, Outcome{Word: "done"}, e)
+		return nil
+	}
+	f.finish(StepDone, Outcome{Word: "done"}, nil)
+	return nil
+}
+
+func (f *Flow) fail(err error) error {
+	f.finish(StepFailed, Outcome{Word: "failed"}, err)
+	return err
+}
+
+// reserve asks the account service for the link, arms the record with it, and
+// leaves the commit to the operation.
+func (f *Flow) reserve(ctx context.Context) error {
+	k := f.m.keeper
+	if err := k.acquire(ctx); err != nil {
+		return err
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			k.release()
+		}
+	}()
+	if err := lock.MayBegin(lock.KindLink, k.Snapshot().Status.State); err != nil {
+		return f.fail(refused(err))
+	}
+	creds, err := k.credentials(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := k.newNonce()
+	if err != nil {
+		return err
+	}
+	op := Operation{FlowID: f.remote.FlowID, Kind: lock.KindLink}
+	if err := f.m.ports.Journal.Begin(ctx, op); err != nil {
+		return fault.As(err)
+	}
+	r, err := f.m.ports.Conversation.Answer(ctx, creds, op.FlowID, Answer{Step: remoteConfirm, Confirm: true, Nonce: n.value})
+	k.noteContact(err)
+	if err == nil {
+		f.setRemote(r)
+		if r.Step != remoteCommit {
+			err = fault.New(fault.ServiceUnavailable, errors.New("the account service answers a consent with the step "+r.Step))
+		} else {
+			err = f.accept(n, string(lock.KindLink))
+		}
+	}
+	if err != nil {
+		f.m.drop(op)
+		if stale(err) {
+			// The service's side is gone: the person has to sign in again.
+			return f.fail(fault.New(fault.Timeout, err))
+		}
+		return err
+	}
+	if err := f.arm(ctx); err != nil {
+		f.m.drop(op)
+		f.m.endRemote(op.FlowID)
+		return f.fail(err)
+	}
+	op.LinkID = r.Grant.Link.ID
+	keep = true
+	f.operate(creds, op)
+	return nil
+}
+
+// arm writes the marker, then the record: from here on the device asks after
+// a reset.
+func (f *Flow) arm(ctx context.Context) error {
+	k, g := f.m.keeper, f.remote.Grant
+	f.show(StepWorking, workingPrompt(f.kind))
+	hash, err := k.newMarker()
+	if err != nil {
+		return err
+	}
+	return k.apply(ctx, lock.LinkDone, lock.Change{
+		Link: g.Link, AccountID: g.AccountID, Hint: g.Hint,
+		MarkerHash: hash, RecoveryHash: f.recovery.hash(), Time: g.Time,
+	}, "the account was linked")
+}
+
+// begin notes a sign-out or an unlink that the account service has granted,
+// and starts to carry it out.
+func (f *Flow) begin(creds Credentials) error {
+	k := f.m.keeper
+	ctx, cancel := context.WithTimeout(f.m.ctx, answerTime)
+	defer cancel()
+	if err := k.acquire(ctx); err != nil {
+		return err
+	}
+	op := Operation{FlowID: f.remote.FlowID, Kind: f.kind, LinkID: f.remote.Grant.Link.ID}
+	err := lock.MayBegin(f.kind, k.Snapshot().Status.State)
+	if err != nil {
+		err = refused(err)
+	} else if !k.sameLink(op.LinkID) {
+		err = fault.New(fault.GrantRefused, errors.New("the grant is for another link"))
+	} else {
+		err = f.m.ports.Journal.Begin(ctx, op)
+	}
+	if err != nil {
+		k.release()
+		return f.fail(fault.As(err))
+	}
+	f.show(StepWorking, workingPrompt(f.kind))
+	f.operate(creds, op)
+	return nil
+}
+
+// operate carries op to its end in the background, whatever becomes of the
+// flow's owner. The caller has acquired the keeper.
+func (f *Flow) operate(creds Credentials, op Operation) {
+	f.advance(0.25, nil)
+	f.m.work.Go(func() {
+		defer f.m.keeper.release()
+		f.carry(creds, op)
+	})
+}
+
+// carry commits op at the account service, as often as it takes, and then
+// brings the record in line with the service's signed word.
+func (f *Flow) carry(creds Credentials, op Operation) {
+	ctx := f.m.ctx
+	st, receipt, err := f.commit(ctx, creds, op)
+	if err != nil {
+		// Only the daemon's end stops it; the journal holds it for the next start.
+		return
+	}
+	f.advance(0.75, nil)
+	if err := f.m.conclude(ctx, op, st); err != nil {
+		_ = f.fail(err)
+		return
+	}
+	f.finish(StepDone, Outcome{Word: "done", Receipt: receipt}, nil)
+}
+
+// commit asks until the account service has given its signed word on how the
+// link stands after op. It ends with an error only when ctx does.
+func (f *Flow) commit(ctx context.Context, creds Credentials, op Operation) (lock.Statement, string, error) {
+	k := f.m.keeper
+	lost := false // the service no longer knows the flow: ask for the bare word
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 200*time.Millisecond, time.Minute
+	for {
+		n, err := k.newNonce()
+		if err != nil {
+			return lock.Statement{}, "", err
+		}
+		st, receipt, err := f.ask(ctx, creds, op, lost, n)
+		k.noteContact(err)
+		if err == nil && k.alive(n, nonceLife) {
+			return st, receipt, nil
+		}
+		e := fault.As(err)
+		if err != nil && !outage(e) {
+			lost = true
+		}
+		f.advance(0.25, err)
+		d := pause.NextBackOff()
+		if e != nil && e.RetryAfter > 0 {
+			d = max(d, e.RetryAfter)
+		}
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return lock.Statement{}, "", ctx.Err()
+		}
+	}
+}
+
+func (f *Flow) ask(ctx context.Context, creds Credentials, op Operation, lost bool, n pendingNonce) (lock.Statement, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if lost {
+		st, err := f.m.ports.Registry.State(ctx, creds, op.LinkID, n.value)
+		return st, "", err
+	}
+	r, err := f.m.ports.Conversation.Answer(ctx, creds, op.FlowID, Answer{Step: remoteCommit, Nonce: n.value})
+	if err != nil {
+		return lock.Statement{}, "", err
+	}
+	if r.Statement == nil {
+		return lock.Statement{}, "", fault.New(fault.GrantRefused, errors.New("the commit came without a statement"))
+	}
+	return *r.Statement, r.Receipt, nil
+}
+
+// outage reports whether asking again the same way may help.
+func outage(e *fault.Error) bool {
+	switch e.Code {
+	case fault.NetworkUnavailable, fault.ServiceUnavailable, fault.ServiceUntrusted,
+		fault.CaptivePortal, fault.ClockWrong, fault.RateLimited:
+		return true
+	default:
+		return false
+	}
+}
+
+// conclude brings the record in line with the account service's word after an
+// operation, and closes it in the journal. It may run twice.
+func (m *Manager) conclude(ctx context.Context, op Operation, st lock.Statement) error {
+	k := m.keeper
+	happened := m.happened(op, st)
+	ev, target := events[op.Kind].done, events[op.Kind].target
+	if !happened {
+		ev, target = events[op.Kind].undone, ""
+	}
+	state := k.Snapshot().Status.State
+	if ev != "" && state != target {
+		rule := "the account service confirmed it"
+		if !happened {
+			rule = "the account service did not keep the link"
+		}
+		if err := k.apply(ctx, ev, lock.Change{Time: st.Time}, rule); err != nil {
+			return err
+		}
+	}
+	if happened && op.Kind != lock.KindLink {
+		if err := m.ports.Diary.WipeAccount(ctx); err != nil {
+			m.log.Warn("cannot wipe the account's data", "error", err)
+		}
+	}
+	outcome := "done"
+	if !happened {
+		outcome = "dropped"
+	}
+	if err := m.ports.Journal.End(ctx, op.FlowID, outcome); err != nil {
+		// It will be found at the next start and concluded once more.
+		m.log.Warn("cannot close the operation in the journal", "error", err)
+	}
+	if !happened {
+		return fault.Newf(fault.Timeout, "The account service did not carry this out in time; nothing has changed.")
+	}
+	return nil
+}
+
+// events says, for each kind, the event when the service has done it, the state
+// that it leads to, and the event when the service has not.
+var events = map[lock.Kind]struct {
+	done   lock.Event
+	target lock.State
+	undone lock.Event
+}{
+	// The record was armed before the commit: there is nothing left to do.
+	lock.KindLink:    {"", lock.Linked, lock.LinkUndone},
+	lock.KindSignOut: {lock.SignOutDone, lock.SignedOut, ""},
+	lock.KindUnlink:  {lock.UnlinkDone, lock.Unlinked, ""},
+}
+
+// happened reads from the service's word whether the operation was done.
+func (m *Manager) happened(op Operation, st lock.Statement) bool {
+	switch op.Kind {
+	case lock.KindLink:
+		return st.Link.ID == op.LinkID && (st.Status == lock.StatusLinked || st.Status == lock.StatusLost)
+	case lock.KindSignOut:
+		return st.Status != lock.StatusLinked && st.Status != lock.StatusLost
+	case lock.KindUnlink:
+		return st.Status == lock.StatusUnlinked || st.Status == lock.StatusAccountDeleted
+	default:
+		return false
+	}
+}

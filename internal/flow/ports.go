@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flow owns the conversations with a person (flows), the operations
+// that they lead to, and the one place that changes the state of a running
+// device. It decides by internal/lock and reaches everything outside by the
+// small interfaces in this file.
+//
+// It must not know D-Bus, HTTP, SQLite or the form of the record on its
+// medium, and draws time and randomness from what it is given.
+package flow
+
+import (
+	"context"
+	"crypto/ed25519"
+	"io"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/secret"
+)
+
+// Credentials are what a device proves itself with at the account service.
+type Credentials struct {
+	ID  string
+	Key ed25519.PrivateKey
+}
+
+// Identity is one name that the hardware gives itself, as a digest.
+type Identity struct {
+	Source string
+	Digest string
+}
+
+// Nonce is 32 random bytes, base64url without padding, that one signed word of
+// the account service answers.
+type Nonce string
+
+// Grant is a verified grant: the account service signed it for this device
+// and the nonce that was sent. What it is for is still to be compared.
+type Grant struct {
+	Purpose   string
+	Link      lock.Link
+	AccountID string
+	Hint      string
+	// Time is when it was signed and Lifetime how long it is good for.
+	Time     int64
+	Lifetime time.Duration
+}
+
+// Remote is the step at which the account service's side of a flow stands.
+type Remote struct {
+	FlowID  string
+	Step    string
+	SentTo  string
+	Captcha string
+	Expires int64
+	// Grant is verified over the nonce of the request that it answers; nil
+	// where the step brings none.
+	Grant *Grant
+	// Statement is verified likewise.
+	Statement *lock.Statement
+	// Receipt is a signed word for others to read (JWS), verified too.
+	Receipt string
+}
+
+// Begin is what a flow at the account service starts with.
+type Begin struct {
+	Kind   lock.Kind
+	LinkID string
+	Locale string
+	Region string
+	Nonce  Nonce
+}
+
+// Answer is one answer to the account service.
+type Answer struct {
+	Step       string
+	Identifier string
+	UseHint    bool
+	Password   secret.Bytes
+	Code       secret.Bytes
+	Captcha    string
+	Confirm    bool
+	Nonce      Nonce
+}
+
+// Contact is one way to reach support.
+type Contact struct{ Kind, Label, Address string }
+
+// Conversation is the account service's side of a flow. Its errors are
+// *fault.Error: what the service refused, or why it could not be asked
+// (NetworkUnavailable, ServiceUnavailable, ServiceUntrusted, ClockWrong).
+type Conversation interface {
+	Begin(context.Context, Credentials, Begin) (Remote, error)
+	Answer(context.Context, Credentials, string, Answer) (Remote, error)
+	Resend(context.Context, Credentials, string) (Remote, error)
+	End(context.Context, Credentials, string) error
+}
+
+// Registry is the account service's list of devices. Errors as Conversation.
+type Registry interface {
+	// Enrol returns the device ID; creds.ID is empty.
+	Enrol(context.Context, Credentials, []Identity, string) (string, error)
+	// State returns the link as it stands, verified over the nonce.
+	State(context.Context, Credentials, string, Nonce) (lock.Statement, error)
+}
+
+// Trust holds the newest key set of the account service that was verified.
+type Trust interface {
+	KeySet() lock.KeySet
+}
+
+// RecordStore writes the lock record. Its error is a StorageFailed.
+type RecordStore interface {
+	Write(r lock.Record, ownership bool) error
+}
+
+// MarkerStore keeps the reset marker. Its errors are StorageFailed.
+type MarkerStore interface {
+	Write(marker []byte) error
+}
+
+// Gate is told to decide again; it goes by its own reading, never by our word.
+type Gate interface {
+	Poke(context.Context) error
+}
+
+// Operation is a change of ownership in progress.
+type Operation struct {
+	// FlowID is the service's name for the flow: the key under which the
+	// change is made once, however often it is asked for.
+	FlowID string
+	Kind   lock.Kind
+	// LinkID is the link that it is about; empty in a link not yet reserved.
+	LinkID string
+}
+
+// Journal notes operations before their first outside effect. Its errors are
+// StorageFailed.
+type Journal interface {
+	Begin(context.Context, Operation) error
+	// End closes an operation; outcome is `done` or `dropped`.
+	End(ctx context.Context, flowID, outcome string) error
+	Pending(context.Context) ([]Operation, error)
+}
+
+// Diary keeps, in the state directory, what a reset may wipe.
+type Diary interface {
+	// LastCheckIn in seconds since the epoch, 0 for never.
+	LastCheckIn(context.Context) (int64, error)
+	SetLastCheckIn(context.Context, int64) error
+	// Note adds a line to the audit trail; it holds no secret.
+	Note(ctx context.Context, event, detail string) error
+	// WipeAccount removes what belongs to the account.
+	WipeAccount(context.Context) error
+}
+
+// Clock tells the time since boot, and the wall clock's, for display alone.
+type Clock interface {
+	Boot() lock.Boot
+	Now() time.Time
+}
+
+// Hardware names the device to the account service.
+type Hardware interface {
+	// Identities are all that answer; recordID is the record's own.
+	Identities(recordID []byte) []Identity
+	Model() string
+}
+
+// Observer hears of changes after they are made and on the medium. Its methods
+// must not block and must not call back.
+type Observer interface {
+	StateChanged(old, now Snapshot)
+	FlowChanged(*Flow)
+	FlowFinished(*Flow, Outcome)
+	FlowRemoved(*Flow)
+}
+
+// Ports are everything outside that the package reaches.
+type Ports struct {
+	Conversation Conversation
+	Registry     Registry
+	Trust        Trust
+	Record       RecordStore
+	Marker       MarkerStore
+	Gate         Gate
+	Journal      Journal
+	Diary        Diary
+	Clock        Clock
+	Hardware     Hardware
+	// Random is a source of cryptographic randomness.
+	Random io.Reader
+}
