@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// Enrol implements flow.Registry.
+func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.Identity, model string) (string, error) {
+	pub, ok := creds.Key.Public().(ed25519.PublicKey)
+	if !ok {
+		return "", fault.New(fault.Internal, errUnsigned)
+	}
+	body := accountapi.EnrolRequest{Key: accountapi.NewJWK(pub), Model: &model}
+	for _, id := range ids {
+		body.Identities = append(body.Identities, accountapi.Identity{Source: accountapi.IdentitySource(id.Source), Digest: id.Digest})
+	}
+	r, err := c.api.EnrolDeviceWithResponse(with(ctx, creds), &accountapi.EnrolDeviceParams{IdempotencyKey: newKey()}, body)
+	if err != nil {
+		return "", diagnose(err)
+	}
+	if r.JSON200 == nil {
+		return "", problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	if id := r.JSON200.DeviceId; len(id) > 0 && len(id) <= 64 {
+		return id, nil
+	}
+	return "", malformed(r.HTTPResponse, "no device ID of at most 64 bytes")
+}
+
+// State implements flow.Registry.
+func (c *Client) State(ctx context.Context, creds flow.Credentials, linkID string, n flow.Nonce) (lock.Statement, error) {
+	body := accountapi.StatementRequest{Nonce: string(n)}
+	if linkID != "" {
+		body.LinkId = &linkID
+	}
+	r, err := c.api.StateDeviceWithResponse(with(ctx, creds), creds.ID, &accountapi.StateDeviceParams{IdempotencyKey: newKey()}, body)
+	if err != nil {
+		return lock.Statement{}, diagnose(err)
+	}
+	if r.JSON200 == nil {
+		return lock.Statement{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	return c.statement(ctx, r.JSON200.Statement, creds.ID, n)
+}
+
+// Begin implements flow.Conversation.
+func (c *Client) Begin(ctx context.Context, creds flow.Credentials, b flow.Begin) (flow.Remote, error) {
+	body := accountapi.BeginRequest{Kind: accountapi.FlowKind(b.Kind), DeviceId: creds.ID, Nonce: string(b.Nonce)}
+	for value, into := range map[*string]**string{&b.LinkID: &body.LinkId, &b.Locale: &body.Locale, &b.Region: &body.Region} {
+		if *value != "" {
+			*into = value
+		}
+	}
+	r, err := c.api.BeginFlowWithResponse(with(ctx, creds), &accountapi.BeginFlowParams{IdempotencyKey: newKey()}, body)
+	if err != nil {
+		return flow.Remote{}, diagnose(err)
+	}
+	if r.JSON200 == nil {
+		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	return c.remote(ctx, creds.ID, b.Nonce, r.JSON200, r.HTTPResponse)
+}
+
+// Answer implements flow.Conversation.
+func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID string, a flow.Answer) (flow.Remote, error) {
+	body := accountapi.FlowAnswer{Step: accountapi.StepName(a.Step)}
+	if a.Identifier != "" {
+		body.Identifier = &a.Identifier
+	}
+	if a.UseHint {
+		body.UseHint = &a.UseHint
+	}
+	if len(a.Password) > 0 {
+		s := accountapi.Secret(a.Password)
+		body.Password = &s
+	}
+	if len(a.Code) > 0 {
+		s := accountapi.Secret(a.Code)
+		body.Code = &s
+	}
+	if a.Captcha != "" {
+		body.Captcha = &a.Captcha
+	}
+	if a.Confirm {
+		body.Confirm = &a.Confirm
+	}
+	if a.Nonce != "" {
+		n := string(a.Nonce)
+		body.Nonce = &n
+	}
+	r, err := c.api.AnswerFlowWithResponse(with(ctx, creds), flowID, &accountapi.AnswerFlowParams{IdempotencyKey: newKey()}, body)
+	if err != nil {
+		return flow.Remote{}, diagnose(err)
+	}
+	if r.JSON200 == nil {
+		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	return c.remote(ctx, creds.ID, a.Nonce, r.JSON200, r.HTTPResponse)
+}
+
+// Resend implements flow.Conversation.
+func (c *Client) Resend(ctx context.Context, creds flow.Credentials, flowID string) (flow.Remote, error) {
+	r, err := c.api.ResendCodeWithResponse(with(ctx, creds), flowID, &accountapi.ResendCodeParams{IdempotencyKey: newKey()})
+	if err != nil {
+		return flow.Remote{}, diagnose(err)
+	}
+	if r.JSON200 == nil {
+		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	return c.remote(ctx, creds.ID, "", r.JSON200, r.HTTPResponse)
+}
+
+// End implements flow.Conversation.
+func (c *Client) End(ctx context.Context, creds flow.Credentials, flowID string) error {
+	r, err := c.api.EndFlowWithResponse(with(ctx, creds), flowID, &accountapi.EndFlowParams{IdempotencyKey: newKey()})
+	if err != nil {
+		return diagnose(err)
+	}
+	if r.StatusCode() != http.StatusNoContent {
+		return problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	return nil
+}
+
+// remote verifies everything signed in a step over the nonce that was sent.
+func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, s *accountapi.FlowStep, resp *http.Response) (flow.Remote, error) {
+	out := flow.Remote{
+		FlowID: s.FlowId, Step: string(s.Step),
+		SentTo: value(s.SentTo), Captcha: value(s.Captcha), Receipt: value(s.Receipt),
+	}
+	if s.Expires != nil {
+		out.Expires = *s.Expires
+	}
+	if len(out.FlowID) == 0 || len(out.FlowID) > 64 || len(out.SentTo) > 254 || len(out.Captcha) > 8192 {
+		return flow.Remote{}, malformed(resp, "a step out of bounds")
+	}
+	if s.Grant != nil {
+		claims, err := c.claims(ctx, *s.Grant, accountapi.TypeGrant, deviceID, n)
+		if err != nil {
+			return flow.Remote{}, err
+		}
+		out.Grant = grant(claims)
+	}
+	if s.Statement != nil {
+		st, err := c.statement(ctx, *s.Statement, deviceID, n)
+		if err != nil {
+			return flow.Remote{}, err
+		}
+		out.Statement = &st
+	}
+	if s.Receipt != nil {
+		claims, err := c.open(ctx, out.Receipt, accountapi.TypeStatement)
+		if err != nil {
+			return flow.Remote{}, diagnose(err)
+		}
+		if claims.Aud != deviceID || claims.Purpose != "receipt" {
+			return flow.Remote{}, fault.New(fault.GrantRefused, fmt.Errorf("the receipt is for another device or purpose"))
+		}
+	}
+	return out, nil
+}
+
+// claims verifies one signed word for this device and this nonce.
+func (c *Client) claims(ctx context.Context, token, typ, deviceID string, n flow.Nonce) (accountapi.Claims, error) {
+	claims, err := c.open(ctx, token, typ)
+	if err != nil {
+		return claims, diagnose(err)
+	}
+	switch {
+	case claims.Aud != deviceID:
+		err = fmt.Errorf("it is for another device")
+	case n == "" || value(claims.Nonce) != string(n):
+		err = fmt.Errorf("it answers another nonce")
+	case claims.Exp <= claims.Iat:
+		err = fmt.Errorf("it was never valid")
+	case claims.Link != nil && (len(claims.Link.Id) > 64 || len(value(claims.Link.AccountId)) > 32 || claims.Link.Generation < 1),
+		len(value(claims.Hint)) > 254, len(value(claims.Ended)) > 64:
+		err = fmt.Errorf("its claims are out of bounds")
+	}
+	if err != nil {
+		return claims, fault.New(fault.GrantRefused, fmt.Errorf("cannot use what the account service signed: %w", err))
+	}
+	return claims, nil
+}
+
+func (c *Client) statement(ctx context.Context, token, deviceID string, n flow.Nonce) (lock.Statement, error) {
+	claims, err := c.claims(ctx, token, accountapi.TypeStatement, deviceID, n)
+	if err != nil {
+		return lock.Statement{}, err
+	}
+	if claims.Purpose != "statement" || claims.Status == nil {
+		return lock.Statement{}, fault.New(fault.GrantRefused, fmt.Errorf("cannot use a word of purpose %q as a statement", claims.Purpose))
+	}
+	st := lock.Statement{
+		Status: lock.LinkStatus(*claims.Status), Link: link(claims.Link),
+		Ended: value(claims.Ended), Hint: value(claims.Hint), Time: claims.Iat,
+	}
+	if claims.Lost != nil {
+		st.LostMessage, st.LostContact = cut(value(claims.Lost.Message), 500), cut(value(claims.Lost.Contact), 200)
+	}
+	// A link that is in force has a name: otherwise nothing could end it again.
+	if st.Link.ID == "" && st.Status != lock.StatusUnlinked && st.Status != lock.StatusAccountDeleted {
+		return lock.Statement{}, fault.New(fault.GrantRefused, fmt.Errorf("cannot use the statement %q without a link", st.Status))
+	}
+	return st, nil
+}
+
+func grant(c accountapi.Claims) *flow.Grant {
+	g := &flow.Grant{
+		Purpose: string(c.Purpose), Link: link(c.Link), Hint: value(c.Hint),
+		Time: c.Iat, Lifetime: time.Duration(min(c.Exp-c.Iat, 3600)) * time.Second,
+	}
+	if c.Link != nil {
+		g.AccountID = value(c.Link.AccountId)
+	}
+	return g
+}
+
+func link(l *accountapi.LinkClaim) lock.Link {
+	if l == nil {
+		return lock.Link{}
+	}
+	return lock.Link{ID: l.Id, Generation: uint64(max(l.Generation, 0))} //nolint:gosec // not negative
+}
+
+func malformed(resp *http.Response, what string) error {
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	return fault.New(fault.ServiceUnavailable, fmt.Errorf("the account service's answer (%d) is not what the API promises: %s", status, what))
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// cut shortens s to at most n bytes of whole characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package client speaks the account API for the daemon: it signs requests with
+// the device's key, tells each way in which the service can fail to answer
+// apart, and verifies every signed word before anyone sees it.
+//
+// It must not act on what it verified: what a grant or a statement changes is
+// for internal/flow and internal/lock.
+package client
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// Config says where the account service is and what it is trusted by.
+type Config struct {
+	// URL is https, without a path.
+	URL string
+	// CAFile holds the authorities in PEM; empty is the system's.
+	CAFile string
+	// Pins are SHA-256 of public keys (SPKI, RFC 7469), as `sha256/BASE64`;
+	// empty pins nothing.
+	Pins []string
+	// KeySetFile is the key set in the device's image.
+	KeySetFile string
+	// Known is the key set that the record holds; the newer one counts.
+	Known lock.KeySet
+	// Now is the clock that certificates are checked by; nil is time.Now.
+	Now func() time.Time
+}
+
+// Client is the account service as a device sees it. It is safe for concurrent
+// use.
+type Client struct {
+	api   *accountapi.ClientWithResponses
+	http  *http.Client
+	trust *trust
+
+	mu sync.Mutex
+	// nonce is the server's newest, for the next signature.
+	nonce string
+}
+
+var (
+	_ flow.Conversation = (*Client)(nil)
+	_ flow.Registry     = (*Client)(nil)
+	_ flow.Trust        = (*Client)(nil)
+)
+
+const (
+	dialTime = 4 * time.Second
+	// callTime bounds one call, on top of the caller's own bound.
+	callTime = 8 * time.Second
+	// maxBody bounds an answer, in bytes.
+	maxBody = 256 << 10
+)
+
+// New returns a client. It reads the CA and key set files and asks nothing of the
+// network. Errors name the file or the setting that is wrong.
+func New(c Config) (*Client, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("cannot use %q as the account service's address: it must be https://HOST", c.URL)
+	}
+	tlsConfig, err := newTLS(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTrust(c.KeySetFile, c.Known)
+	if err != nil {
+		return nil, err
+	}
+	cl := &Client{trust: t}
+	cl.http = &http.Client{
+		Timeout: callTime,
+		Transport: &http.Transport{
+			DialContext:            (&net.Dialer{Timeout: dialTime}).DialContext,
+			TLSClientConfig:        tlsConfig,
+			TLSHandshakeTimeout:    dialTime,
+			ResponseHeaderTimeout:  callTime,
+			MaxResponseHeaderBytes: 64 << 10,
+			MaxIdleConns:           2,
+			IdleConnTimeout:        30 * time.Second,
+			DisableCompression:     true,
+			// HTTP/1.1 alone: a device makes one call at a time.
+			Protocols: http1(),
+		},
+		// A signed request is for this address and no other.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	cl.api, err = accountapi.NewClientWithResponses(c.URL, accountapi.WithHTTPClient(doer{cl}))
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %q as the account service's address: %w", c.URL, err)
+	}
+	return cl, nil
+}
+
+func http1() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
+}
+
+// KeySet implements flow.Trust: the newest set that was verified.
+func (c *Client) KeySet() lock.KeySet { return c.trust.current() }
+
+// Close lets go of idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Support returns the contacts for a region.
+func (c *Client) Support(ctx context.Context, region string) ([]flow.Contact, error) {
+	r, err := c.api.GetSupportWithResponse(ctx, &accountapi.GetSupportParams{Region: &region})
+	if err != nil {
+		return nil, diagnose(err)
+	}
+	if r.JSON200 == nil {
+		return nil, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	var out []flow.Contact
+	for _, s := range r.JSON200.Contacts {
+		out = append(out, flow.Contact{Kind: string(s.Kind), Label: s.Label, Address: s.Address})
+	}
+	return out, nil
+}
+
+// problem returns what an answer that is not the expected one means.
+func problem(resp *http.Response, body []byte, p *accountapi.Problem) error {
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	var f *fault.Error
+	if p != nil {
+		f = p.Fault()
+	}
+	switch {
+	case f == nil:
+		f = fault.New(fault.ServiceUnavailable, fmt.Errorf("the account service answered %d with %d bytes that are no problem of this API", status, len(body)))
+	case !serviceMaySay(f.Code):
+		f = fault.New(fault.ServiceUnavailable, fmt.Errorf("the account service answered %d: %s", status, f.Code))
+	case f.Code == fault.NotAuthorized:
+		f = fault.New(fault.DeviceUnknown, errors.New("the account service does not take this device's signature"))
+	}
+	if f.RetryAfter == 0 && resp != nil {
+		f.RetryAfter = retryAfter(resp.Header)
+	}
+	return f
+}
+
+// serviceMaySay lists what the service can know. That the network is down, or
+// that the service itself is not to be trusted, is not for it to say.
+func serviceMaySay(c fault.Code) bool {
+	switch c {
+	case fault.NetworkUnavailable, fault.CaptivePortal, fault.ClockWrong, fault.ServiceUntrusted,
+		fault.StorageFailed, fault.Internal, fault.Locked:
+		return false
+	default:
+		return true
+	}
+}
+
+// doer is the generated client's way out: it signs, bounds and repeats.
+type doer struct{ c *Client }
+
+// credsKey carries the credentials of a signed call in its context.
+type credsKey struct{}
+
+type signer struct {
+	key   crypto.Signer
+	keyID string
+}
+
+var errUnsigned = errors.New("cannot sign a call without the device's key")
+
+// Do implements accountapi.HttpRequestDoer.
+func (d doer) Do(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet {
+		return d.c.bounded(req)
+	}
+	s, ok := req.Context().Value(credsKey{}).(signer)
+	if !ok {
+		return nil, errUnsigned
+	}
+	return d.c.signed(req, s)
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// maxFile bounds, in bytes, a CA or key set file.
+const maxFile = 1 << 20
+
+// newTLS returns TLS 1.3 against the vendor's authorities or the system's,
+// pinned where pins are given.
+func newTLS(c Config) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS13, Time: c.Now}
+	if c.CAFile != "" {
+		pem, err := readFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the account service's CA file: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cannot find a certificate in the CA file %s", c.CAFile)
+		}
+	}
+	pins, err := parsePins(c.Pins)
+	if err != nil || len(pins) == 0 {
+		return t, err
+	}
+	t.VerifyConnection = func(s tls.ConnectionState) error {
+		for _, chain := range s.VerifiedChains {
+			for _, cert := range chain {
+				if slices.Contains(pins, sha256.Sum256(cert.RawSubjectPublicKeyInfo)) {
+					return nil
+				}
+			}
+		}
+		return errPin
+	}
+	return t, nil
+}
+
+func parsePins(in []string) ([][sha256.Size]byte, error) {
+	var out [][sha256.Size]byte
+	for _, p := range in {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(p, "sha256/"))
+		if err != nil || len(raw) != sha256.Size || !strings.HasPrefix(p, "sha256/") {
+			return nil, fmt.Errorf("cannot use the pin %q: it must be sha256/ and 32 bytes in base64", p)
+		}
+		out = append(out, [sha256.Size]byte(raw))
+	}
+	return out, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxFile {
+		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", path, maxFile)
+	}
+	return os.ReadFile(path) //nolint:gosec // the configuration names it
+}
+
+// imageKeys is the key set file in a device's image.
+type imageKeys struct {
+	Root   *accountapi.JWK  `json:"root"`
+	Number uint64           `json:"number"`
+	Keys   []accountapi.JWK `json:"keys"`
+}
+
+// trust is what signed words are verified by. Sets go up by number, each signed
+// by a key of the one before it or by the root key in the image; a lower
+// number is refused.
+type trust struct {
+	root map[string]crypto.PublicKey
+
+	mu  sync.Mutex
+	set lock.KeySet
+	// keys are the set's, and public their form for verifying.
+	public map[string]crypto.PublicKey
+}
+
+func newTrust(file string, known lock.KeySet) (*trust, error) {
+	raw, err := readFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the account service's key set: %w", err)
+	}
+	var img imageKeys
+	if err := json.Unmarshal(raw, &img); err != nil {
+		return nil, fmt.Errorf("cannot read the key set %s: %w", file, err)
+	}
+	t := &trust{root: map[string]crypto.PublicKey{}}
+	if img.Root != nil {
+		key, err := img.Root.PublicKey()
+		if err != nil {
+			return nil, fmt.Errorf("cannot use the root key in %s: %w", file, err)
+		}
+		t.root[accountapi.Thumbprint(key)] = key
+	}
+	set, err := keySet(img.Number, img.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the keys in %s: %w", file, err)
+	}
+	if known.Number > set.Number {
+		set = known
+	}
+	return t, t.take(set)
+}
+
+func keySet(number uint64, keys []accountapi.JWK) (lock.KeySet, error) {
+	s := lock.KeySet{Number: number}
+	if number == 0 || len(keys) == 0 || len(keys) > 8 {
+		return s, errors.New("a key set has a number from 1 up and 1 to 8 keys")
+	}
+	for _, k := range keys {
+		pub, err := k.PublicKey()
+		if err != nil {
+			return s, err
+		}
+		s.Keys = append(s.Keys, lock.ServiceKey{ID: accountapi.Thumbprint(pub), Public: pub})
+	}
+	return s, nil
+}
+
+func (t *trust) take(s lock.KeySet) error {
+	public := map[string]crypto.PublicKey{}
+	for _, k := range s.Keys {
+		if len(k.Public) != ed25519.PublicKeySize {
+			return errors.New("cannot use a key of the set: its length is wrong")
+		}
+		public[k.ID] = ed25519.PublicKey(k.Public)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.Number < t.set.Number {
+		return fmt.Errorf("%w: key set %d is older than %d", accountapi.ErrUntrusted, s.Number, t.set.Number)
+	}
+	t.set, t.public = s, public
+	return nil
+}
+
+func (t *trust) current() lock.KeySet {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.set
+}
+
+func (t *trust) keys() map[string]crypto.PublicKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.public
+}
+
+// advance takes one signed set that follows the present one.
+func (t *trust) advance(token string) error {
+	allowed := map[string]crypto.PublicKey{}
+	for id, k := range t.root {
+		allowed[id] = k
+	}
+	for id, k := range t.keys() {
+		allowed[id] = k
+	}
+	var s accountapi.KeySet
+	if err := accountapi.Open(token, accountapi.TypeKeySet, allowed, &s); err != nil {
+		return err
+	}
+	set, err := keySet(uint64(max(s.Number, 0)), s.Keys) //nolint:gosec // not negative
+	if err != nil {
+		return fmt.Errorf("%w: %w", accountapi.ErrUntrusted, err)
+	}
+	if set.Number <= t.current().Number {
+		return nil
+	}
+	return t.take(set)
+}
+
+// open verifies a signed word, catching up with the key sets once where the key
+// is not known.
+func (c *Client) open(ctx context.Context, token, typ string) (accountapi.Claims, error) {
+	var claims accountapi.Claims
+	err := accountapi.Open(token, typ, c.trust.keys(), &claims)
+	if errors.Is(err, accountapi.ErrUnknownKey) {
+		if cerr := c.catchUp(ctx); cerr != nil {
+			return claims, cerr
+		}
+		claims = accountapi.Claims{}
+		err = accountapi.Open(token, typ, c.trust.keys(), &claims)
+	}
+	return claims, err
+}
+
+// catchUp asks for the key sets that came after the newest one known.
+func (c *Client) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	after := int64(c.trust.current().Number) //nolint:gosec // counted up one by one
+	r, err := c.api.GetKeysWithResponse(ctx, &accountapi.GetKeysParams{After: &after})
+	if err != nil {
+		return err
+	}
+	if r.JSON200 == nil {
+		return problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	for _, token := range r.JSON200.KeySets {
+		if err := c.trust.advance(token); err != nil {
+			return err
+		}
+	}
+	return nil
+}
