@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bus
+
+import (
+	"github.com/godbus/dbus/v5"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/secret"
+)
+
+// ownFlow returns the flow that a call is for, if the caller may see it. That
+// it exists, and that it is somebody else's, sound the same.
+func (s *Server) ownFlow(c *call) (*flow.Flow, error) {
+	f := s.Flows.Get(flowID(c.path))
+	if f == nil || (f.Owner != c.sender && f.Owner != "") {
+		return nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownObject", []any{"No such flow of yours."})
+	}
+	return f, nil
+}
+
+// input turns an a{sv} into an answer. Values of other types stay as they are,
+// for the flow to refuse by name.
+func input(arg any) (flow.Input, error) {
+	in, ok := arg.(map[string]dbus.Variant)
+	if !ok {
+		return nil, errInvalidArgs("the answer is no a{sv}")
+	}
+	out := flow.Input{}
+	for key, v := range in {
+		switch t := v.Value().(type) {
+		case []byte:
+			out[key] = secret.Bytes(t)
+		default:
+			out[key] = t
+		}
+	}
+	return out, nil
+}
+
+func (s *Server) submit(c *call) ([]any, error) {
+	in, err := input(c.args[0])
+	if err != nil {
+		return nil, err
+	}
+	defer in.Wipe()
+	return nil, c.flow.Submit(c.ctx, in)
+}
+
+func (s *Server) choose(c *call) ([]any, error) {
+	method, _ := c.args[0].(string)
+	return nil, c.flow.Choose(method)
+}
+
+func (s *Server) resend(c *call) ([]any, error) { return nil, c.flow.Resend(c.ctx) }
+
+func (s *Server) cancel(c *call) ([]any, error) {
+	if c.flow.Owner == "" {
+		return nil, fault.New(fault.WrongStep, nil)
+	}
+	return nil, c.flow.Cancel()
+}
+
+// field is one field of a prompt, (ssb).
+type field struct {
+	Name     string
+	Type     string
+	Required bool
+}
+
+// promptMap is the property Prompt: what the step does not need is left out.
+func promptMap(p flow.Prompt) map[string]dbus.Variant {
+	fields := []field{}
+	for _, f := range p.Fields {
+		fields = append(fields, field(f))
+	}
+	out := map[string]dbus.Variant{
+		"title":  dbus.MakeVariant(p.Title),
+		"text":   dbus.MakeVariant(p.Text),
+		"fields": dbus.MakeVariant(fields),
+	}
+	for key, s := range map[string]string{
+		"account-hint": p.AccountHint, "captcha": p.Captcha, "sent-to": p.SentTo, "recovery-code": p.RecoveryCode,
+	} {
+		if s != "" {
+			out[key] = dbus.MakeVariant(s)
+		}
+	}
+	if len(p.Consequences) > 0 {
+		out["consequences"] = dbus.MakeVariant(p.Consequences)
+	}
+	if len(p.RecoveryGroups) > 0 {
+		out["recovery-groups"] = dbus.MakeVariant(p.RecoveryGroups)
+	}
+	if p.Expires > 0 {
+		out["expires"] = dbus.MakeVariant(uint64(p.Expires))
+	}
+	return out
+}

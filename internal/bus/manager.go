@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bus
+
+import (
+	"regexp"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+var (
+	localeForm = regexp.MustCompile(`^[A-Za-z]{2,8}([-_.@][A-Za-z0-9]{1,12}){0,4}$`)
+	regionForm = regexp.MustCompile(`^[A-Z]{2}$`)
+)
+
+// options reads the a{sv} that a flow is begun with. What is not known is an
+// error: a client that misspells must not believe that it was understood.
+func options(arg any) (flow.Options, error) {
+	var o flow.Options
+	in, ok := arg.(map[string]dbus.Variant)
+	if !ok {
+		return o, errInvalidArgs("the options are no a{sv}")
+	}
+	for key, v := range in {
+		s, isString := v.Value().(string)
+		switch {
+		case key == "locale" && isString && localeForm.MatchString(s):
+			o.Locale = s
+		case key == "region" && isString && regionForm.MatchString(s):
+			o.Region = s
+		case key == "locale" || key == "region":
+			return o, fault.Newf(fault.InvalidArgument, "The option %q has no valid value.", key)
+		default:
+			return o, fault.Newf(fault.InvalidArgument, "There is no such option: %.40q.", key)
+		}
+	}
+	return o, nil
+}
+
+// begin is the handler of a method that begins a flow, in the order: validate,
+// look at the state, authorise, look at the state again, act.
+func begin(member string, kind lock.Kind) func(*Server, *call) ([]any, error) {
+	return func(s *Server, c *call) ([]any, error) {
+		o, err := options(c.args[0])
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Flows.MayBegin(kind); err != nil {
+			return nil, err
+		}
+		if err := s.allow(c, member); err != nil {
+			return nil, err
+		}
+		if err := s.owners.watch(c); err != nil {
+			return nil, err
+		}
+		f, err := s.Flows.Begin(c.sender, kind, o)
+		if err != nil {
+			return nil, err
+		}
+		// Once more: the last flow before this one may have ended in between, and
+		// the watch with it.
+		if err := s.owners.watch(c); err != nil {
+			s.Flows.OwnerGone(c.sender)
+			return nil, err
+		}
+		s.flowAdded(f)
+		return []any{flowPath(f)}, nil
+	}
+}
+
+// notYet answers a method of the contract whose flow does not exist yet, with
+// the errors that it will have where they can be told already.
+func notYet(member string, kind lock.Kind) func(*Server, *call) ([]any, error) {
+	return func(s *Server, _ *call) ([]any, error) {
+		if err := s.Flows.MayBegin(kind); err != nil {
+			return nil, err
+		}
+		return nil, errNotSupported(member)
+	}
+}
+
+func (s *Server) getAccount(c *call) ([]any, error) {
+	if err := accountState(s.keeper().Snapshot()); err != nil {
+		return nil, err
+	}
+	if err := s.allow(c, "GetAccount"); err != nil {
+		return nil, err
+	}
+	now := s.keeper().Snapshot()
+	if err := accountState(now); err != nil {
+		return nil, err
+	}
+	identifiers := []string{}
+	if now.Hint != "" {
+		identifiers = append(identifiers, now.Hint)
+	}
+	signedIn := uint64(0)
+	if now.Status.State == lock.Linked && now.LinkedAt > 0 {
+		signedIn = uint64(now.LinkedAt)
+	}
+	return []any{map[string]dbus.Variant{
+		"account-id":  dbus.MakeVariant(now.AccountID),
+		"identifiers": dbus.MakeVariant(identifiers),
+		"signed-in":   dbus.MakeVariant(signedIn),
+		"link-id":     dbus.MakeVariant(now.LinkID),
+	}}, nil
+}
+
+func accountState(s flow.Snapshot) error {
+	switch s.Status.State {
+	case lock.Linked, lock.SignedOut:
+		return nil
+	case lock.Unlinked:
+		return fault.New(fault.NotLinked, nil)
+	default:
+		return fault.New(fault.Locked, nil)
+	}
+}
+
+// contact is one row of GetSupport, (sss).
+type contact struct{ Kind, Label, Address string }
+
+func (s *Server) getSupport(c *call) ([]any, error) {
+	region, _ := c.args[0].(string)
+	if region != "" && !regionForm.MatchString(region) {
+		return nil, fault.Newf(fault.InvalidArgument, "The region must be two capital letters (ISO 3166-1), or empty.")
+	}
+	list, err := s.Support.Support(c.ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	out := []contact{}
+	for _, r := range list {
+		out = append(out, contact(r))
+	}
+	return []any{out}, nil
+}
+
+// factRow is one row of Explain, (ssa{sv}).
+type factRow struct {
+	Fact, Source string
+	Details      map[string]dbus.Variant
+}
+
+func (s *Server) explain(*call) ([]any, error) {
+	out := []factRow{}
+	for _, f := range s.Reporter.Explain() {
+		out = append(out, factRow{f.Name, f.Source, variants(f.Details)})
+	}
+	return []any{out}, nil
+}
+
+// checkRow is one row of Diagnose, (sssa{sv}).
+type checkRow struct {
+	Check, Result, Message string
+	Details                map[string]dbus.Variant
+}
+
+func (s *Server) diagnose(c *call) ([]any, error) {
+	out := []checkRow{}
+	for _, r := range s.Reporter.Diagnose(c.ctx) {
+		out = append(out, checkRow{r.Name, r.Result, r.Message, variants(r.Details)})
+	}
+	return []any{out}, nil
+}
+
+func variants(in map[string]string) map[string]dbus.Variant {
+	out := make(map[string]dbus.Variant, len(in))
+	for k, v := range in {
+		out[k] = dbus.MakeVariant(v)
+	}
+	return out
+}
+
+func (s *Server) checkIn(c *call) ([]any, error) {
+	if err := s.allow(c, "CheckIn"); err != nil {
+		return nil, err
+	}
+	if d := s.checks.take(); d > 0 {
+		e := fault.New(fault.RateLimited, nil)
+		e.Message, e.RetryAfter = "The account service was asked often enough for the moment.", d
+		return nil, e
+	}
+	return nil, s.Flows.CheckIn(c.ctx)
+}
