@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account_test
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/secret"
+	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/store"
+)
+
+const (
+	right = "correct horse 42 staple"
+	wrong = "correct horse 43 staple"
+)
+
+// cheap is a hash that costs little, for tests that are not about its cost.
+var cheap = account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}
+
+// world is a service on a database of its own, under a clock that stands.
+type world struct {
+	*account.Service
+	t      testing.TB
+	db     *store.DB
+	clock  *clock
+	sent   *notifier
+	counts *counts
+}
+
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// notifier keeps what was sent.
+type notifier struct {
+	mu   sync.Mutex
+	all  []account.Message
+	fail error
+}
+
+func (n *notifier) Send(_ context.Context, m account.Message) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fail == nil {
+		n.all = append(n.all, m)
+	}
+	return n.fail
+}
+
+func (n *notifier) last(t testing.TB) account.Message {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.all) == 0 {
+		t.Fatal("nothing was sent")
+	}
+	return n.all[len(n.all)-1]
+}
+
+func newWorld(t testing.TB, change func(*account.Config)) *world {
+	t.Helper()
+	w := &world{t: t, clock: &clock{t: time.Date(2026, 7, 31, 12, 0, 0, 0, time.UTC)}, sent: &notifier{}, counts: &counts{}}
+	var err error
+	w.db, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"), Wrap: w.counts.wrap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := w.db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Service = w.open(change)
+	return w
+}
+
+// open returns a service on w's database, as a further process would have one.
+func (w *world) open(change func(*account.Config)) *account.Service {
+	w.t.Helper()
+	cfg := account.Config{
+		DB: w.db, Secret: secret.Bytes("0123456789abcdef0123456789abcdef"), Notifier: w.sent,
+		Region: "DE", Hash: cheap, HashQueue: 1000, Now: w.clock.now,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := account.New(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// jane makes an account with an address and a number.
+func (w *world) jane() account.Account {
+	w.t.Helper()
+	return w.create(account.NewAccount{Emails: []string{"Jane@Example.org"}, Phones: []string{"+49 1515 5501042"}})
+}
+
+func (w *world) create(n account.NewAccount) account.Account {
+	w.t.Helper()
+	if n.Password == nil {
+		n.Password = accountapi.Secret(right)
+	}
+	a, err := w.Create(w.t.Context(), n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// at is an attempt from a device of that name, open and at an address of its own.
+func at(identifier, password, device string) account.Attempt {
+	return account.Attempt{Identifier: identifier, Password: accountapi.Secret(password), DeviceID: device}
+}
+
+// try makes an attempt that must be refused, or succeed if code is empty.
+func (w *world) try(a account.Attempt, code fault.Code) *fault.Error {
+	w.t.Helper()
+	_, err := w.Authenticate(w.t.Context(), a)
+	if fault.CodeOf(err) != code {
+		w.t.Fatalf("got %v, want %q", err, code)
+	}
+	if err == nil {
+		return nil
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		w.t.Fatalf("%v is no fault", err)
+	}
+	return f
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// address is the n-th of many addresses.
+func address(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) //nolint:gosec // bytes are meant
+}
+
+// counts counts what is asked of the database.
+type counts struct{ begins, commits, rollbacks, queries, execs atomic.Int64 }
+
+type figures struct{ begins, commits, rollbacks, queries, execs int64 }
+
+// take returns the figures since the last take.
+func (c *counts) take() figures {
+	return figures{c.begins.Swap(0), c.commits.Swap(0), c.rollbacks.Swap(0), c.queries.Swap(0), c.execs.Swap(0)}
+}
+
+func (c *counts) wrap(inner driver.Connector) driver.Connector { return connector{inner, c} }
+
+type connector struct {
+	driver.Connector
+	c *counts
+}
+
+func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := k.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{inner.(fullConn), k.c}, nil
+}
+
+// fullConn is what modernc's connections are; forwarding all of it keeps the
+// service on the paths that it takes in earnest.
+type fullConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+type conn struct {
+	fullConn
+	c *counts
+}
+
+func (n *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	n.c.begins.Add(1)
+	inner, err := n.fullConn.BeginTx(ctx, opts)
+	return &tx{inner, n.c}, err
+}
+
+func (n *conn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
+	n.c.queries.Add(1)
+	return n.fullConn.QueryContext(ctx, q, args)
+}
+
+func (n *conn) ExecContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Result, error) {
+	n.c.execs.Add(1)
+	return n.fullConn.ExecContext(ctx, q, args)
+}
+
+type tx struct {
+	driver.Tx
+	c *counts
+}
+
+func (t *tx) Commit() error {
+	t.c.commits.Add(1)
+	return t.Tx.Commit()
+}
+
+func (t *tx) Rollback() error {
+	t.c.rollbacks.Add(1)
+	return t.Tx.Rollback()
+}

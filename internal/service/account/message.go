@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/text/language"
+)
+
+// Channel is how a message goes.
+type Channel string
+
+// The channels.
+const (
+	ChannelEmail Channel = "email"
+	ChannelSMS   Channel = "sms"
+)
+
+// Message is one mail or SMS.
+type Message struct {
+	// To is an e-mail address or a phone number in E.164.
+	To      string
+	Channel Channel
+	// Subject is one line; an SMS has none.
+	Subject string
+	// Text is plain text in UTF-8, its lines ended by \n.
+	Text string
+}
+
+// Notifier carries messages.
+type Notifier interface {
+	// Send hands a message over for delivery. Any error means that it may not
+	// arrive; its text must not repeat the message's.
+	Send(ctx context.Context, m Message) error
+}
+
+// NoticeKind is what an owner is told of.
+type NoticeKind string
+
+// What owners are told of.
+const (
+	NoticePassword  NoticeKind = "password"
+	NoticeDeleted   NoticeKind = "deleted"
+	NoticeLinked    NoticeKind = "linked"
+	NoticeUnlocked  NoticeKind = "unlocked"
+	NoticeSignedOut NoticeKind = "signed-out"
+	NoticeUnlinked  NoticeKind = "unlinked"
+	NoticeLost      NoticeKind = "lost"
+	NoticeFound     NoticeKind = "found"
+)
+
+// notices are the sentences of each kind; %s is the device.
+var notices = map[NoticeKind]struct{ subject, text string }{
+	NoticePassword:  {"Your password was changed", "The password of your account was changed."},
+	NoticeDeleted:   {"Your account was deleted", "Your account was deleted, and every device of it released."},
+	NoticeLinked:    {"A device was linked to your account", "The device %s was linked to your account. After a reset it will ask for this account."},
+	NoticeUnlocked:  {"Your device was unlocked", "The device %s was unlocked with your password."},
+	NoticeSignedOut: {"You signed out on a device", "Your account was signed out on the device %s. It no longer asks for your account after a reset."},
+	NoticeUnlinked:  {"A device was unlinked from your account", "The device %s was unlinked from your account and can be given away."},
+	NoticeLost:      {"Your device is marked lost", "The device %s was marked lost. It locks when it next asks the account service."},
+	NoticeFound:     {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
+}
+
+const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"
+
+// Notify tells the owner of an account what happened to it, at every e-mail
+// address, or by SMS where there is none. device names the device, where one
+// is concerned. Call it after the change was committed; the error is of messages that
+// could not be sent, and of an unknown account as with Get.
+func (s *Service) Notify(ctx context.Context, accountID string, kind NoticeKind, device string) error {
+	a, err := s.Get(ctx, accountID)
+	if err != nil {
+		return err
+	}
+	return s.notify(ctx, a, kind, device)
+}
+
+// tell is Notify where the change stands whether or not anybody hears of it.
+func (s *Service) tell(ctx context.Context, a Account, kind NoticeKind, device string) {
+	if err := s.notify(context.WithoutCancel(ctx), a, kind, device); err != nil {
+		s.log.WarnContext(ctx, "cannot send a notice", "account", a.ID, "notice", string(kind), "error", err)
+	}
+}
+
+func (s *Service) notify(ctx context.Context, a Account, kind NoticeKind, device string) error {
+	n, ok := notices[kind]
+	if !ok {
+		return fmt.Errorf("cannot send a notice of kind %q", kind)
+	}
+	text := n.text
+	if strings.Contains(text, "%s") {
+		text = fmt.Sprintf(text, device)
+	}
+	to := a.all(KindEmail)
+	if len(to) == 0 {
+		to = a.all(KindPhone)
+	}
+	var errs []error
+	for _, id := range to {
+		errs = append(errs, s.send(ctx, message(id, n.subject, text+noticeEnd)))
+	}
+	return errors.Join(errs...)
+}
+
+func (a Account) all(k Kind) (out []Identifier) {
+	for _, id := range a.Identifiers {
+		if id.Kind == k {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func message(to Identifier, subject, text string) Message {
+	if to.Kind == KindPhone {
+		return Message{To: to.Address, Channel: ChannelSMS, Text: text}
+	}
+	return Message{To: to.Address, Channel: ChannelEmail, Subject: subject, Text: text}
+}
+
+func (s *Service) send(ctx context.Context, m Message) error {
+	if s.notifier == nil {
+		return errors.New("no way to send mail or SMS is configured")
+	}
+	return s.notifier.Send(ctx, m)
+}
+
+// codeTexts are the texts that carry a code, by language, English first.
+var codeTexts = []struct {
+	tag           language.Tag
+	subject, text string
+}{
+	{language.English, "Your code", "Your code is %s.\n\nIt is good for ten minutes. Tell it to nobody: staff never ask for it.\n"},
+	{language.German, "Ihr Code", "Ihr Code lautet %s.\n\nEr gilt zehn Minuten. Geben Sie ihn niemandem: Mitarbeiter fragen nie danach.\n"},
+}
+
+func codeMessage(to Identifier, code, locale string) Message {
+	tags := make([]language.Tag, len(codeTexts))
+	for i, t := range codeTexts {
+		tags[i] = t.tag
+	}
+	// An unknown locale matches the first.
+	_, i := language.MatchStrings(language.NewMatcher(tags), locale)
+	return message(to, codeTexts[i].subject, fmt.Sprintf(codeTexts[i].text, code))
+}
