@@ -56,6 +56,7 @@ play: build ## the demo's set-up with a shell in it
 .PHONY: test
 test: build ## every test, with the race detector
 	@test/deps.sh test
+	@[ "$$(id -u)" = 0 ] || echo 'NOT ROOT: the tests that need polkitd or other users are skipped'
 	@mkdir -p '$(CACHE)'
 	ACCOUNTLOCK_BIN='$(CURDIR)/bin' CGO_ENABLED=1 \
 		go test -race -vet=off -count=1 -shuffle=on -timeout $(TIMEOUT) ./... 2>&1 | tee '$(CACHE)/test.log'
