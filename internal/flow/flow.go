@@ -91,6 +91,13 @@ func (f *Flow) View() View {
 	return v
 }
 
+// over reports whether the flow has ended.
+func (f *Flow) over() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.step.over()
+}
+
 // Submit takes an answer to the current step. It returns when the answer is
 // accepted or refused, after about 15 s at the latest; what the account service
 // accepted is carried on after that. Errors are *fault.Error.

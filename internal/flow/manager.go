@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -13,7 +14,7 @@ import (
 	"github.com/accountlock/accountlock/internal/lock"
 )
 
-// Bounds on flows.
+// Bounds on flows that are under way.
 const (
 	MaxFlowsPerOwner = 8
 	MaxFlows         = 32
@@ -71,14 +72,24 @@ func (m *Manager) Begin(owner string, kind lock.Kind, o Options) (*Flow, error) 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	mine := 0
+	mine, all := 0, 0
+	var old []*Flow // finished, kept to be read: they make room
 	for _, f := range m.flows {
-		if f.Owner == owner {
+		switch {
+		case f.over():
+			old = append(old, f)
+			continue
+		case f.Owner == owner:
 			mine++
 		}
+		all++
 	}
-	if mine >= MaxFlowsPerOwner || len(m.flows) >= MaxFlows {
+	if mine >= MaxFlowsPerOwner || all >= MaxFlows {
 		return nil, fault.New(fault.TooManyFlows, nil)
+	}
+	if len(old) >= MaxFlows {
+		oldest := slices.MinFunc(old, func(a, b *Flow) int { return cmp.Compare(a.ID, b.ID) })
+		go m.remove(oldest)
 	}
 	if m.closed {
 		return nil, fault.Newf(fault.ServiceUnavailable, "The daemon is about to restart.")
@@ -129,7 +140,7 @@ func (m *Manager) List(owner string) []*Flow {
 			out = append(out, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Flow) int { return int(a.ID) - int(b.ID) }) //nolint:gosec // numbers from 1 up
+	slices.SortFunc(out, func(a, b *Flow) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
@@ -159,7 +170,7 @@ func (m *Manager) OwnerGone(owner string) {
 		return
 	}
 	for _, f := range m.List(owner) {
-		if f.Owner == owner && f.cancel() {
+		if f.Owner == owner && (f.cancel() || f.over()) {
 			m.remove(f)
 		}
 	}
