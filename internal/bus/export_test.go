@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bus
+
+import (
+	"io"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+)
+
+// Row is one method as the table has it.
+type Row struct{ In, Out string }
+
+// Tables returns what the code answers, by interface and member.
+func Tables() map[string]map[string]Row {
+	out := map[string]map[string]Row{}
+	for _, faces := range []map[string]map[string]method{managerFaces, flowFaces} {
+		for face, ms := range faces {
+			out[face] = map[string]Row{}
+			for name, m := range ms {
+				out[face][name] = Row{m.in, m.out}
+			}
+		}
+	}
+	return out
+}
+
+// Authority returns the authorisation table.
+func Authority() map[string]string {
+	out := map[string]string{}
+	for k, v := range authority {
+		out[k] = string(v)
+	}
+	return out
+}
+
+// ManagerProperties and FlowProperties return every property with its value.
+func ManagerProperties() map[string]dbus.Variant { return managerProperties(flow.Snapshot{}, "v") }
+
+// FlowProperties returns every property of a flow with its value.
+func FlowProperties(v flow.View) map[string]dbus.Variant { return flowProperties(v) }
+
+// ReadOptions, ReadInput and FlowID are the parsers of what a client sends.
+func ReadOptions(arg any) (flow.Options, error) { return options(arg) }
+
+// ReadInput parses an answer.
+func ReadInput(arg any) (flow.Input, error) { return input(arg) }
+
+// FlowID parses an object path.
+func FlowID(p dbus.ObjectPath) uint64 { return flowID(p) }
+
+// NewBounded wraps a stream that is past authentication.
+func NewBounded(rwc io.ReadWriteCloser, dropped func(string, uint32)) io.ReadWriteCloser {
+	b := newBounded(rwc, dropped)
+	b.framed.Store(true)
+	return b
+}
+
+// MaxBody is the bound on a message's body.
+const MaxBody = maxBody
+
+// ErrorProperty maps a fault to the property Error.
+func ErrorProperty(f *fault.Error) (name, message, remedy string, counted bool) {
+	p := toProperty(f)
+	return p.Name, p.Message, p.Remedy, p.Counted
+}
