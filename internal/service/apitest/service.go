@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/flow"
+	"github.com/accountlock/accountlock/internal/service/httpapi"
+	"github.com/accountlock/accountlock/internal/service/keys"
+	"github.com/accountlock/accountlock/internal/service/notice"
+	"github.com/accountlock/accountlock/internal/service/outbox"
+	"github.com/accountlock/accountlock/internal/service/store"
+)
+
+// Clock is a clock that stands still until it is moved. It is safe for
+// concurrent use.
+type Clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+// Now returns the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// Log is what the service has printed. It is safe for concurrent use.
+type Log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// String returns all that was printed.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// Person is one who has an account.
+type Person struct {
+	account.Account
+	Email, Password string
+}
+
+// Service is a whole account service: a database in a file, keys in files, and
+// the API over TLS on the loopback interface.
+type Service struct {
+	URL      string
+	CA       []byte
+	Dir      string
+	Clock    *Clock
+	Log      *Log
+	Secret   []byte
+	DB       *store.DB
+	Keys     *keys.Ring
+	Accounts *account.Service
+	Devices  *device.Registry
+	Flows    *flow.Service
+	Notices  *notice.Queue
+	API      *httpapi.Server
+	TLS      *httptest.Server
+	// Owner has an account, Stranger another one, and Careful one with a second factor.
+	Owner, Stranger, Careful Person
+}
+
+// hashParams make hashing cheap: how strong it is, is tested where it is done.
+var hashParams = account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}
+
+// Start starts a service that ends with the test.
+func Start(t testing.TB) *Service {
+	t.Helper()
+	// A year away from the real one, so that a use of the real clock is noticed.
+	s := &Service{Dir: t.TempDir(), Clock: &Clock{t: time.Date(2031, 4, 5, 6, 7, 8, 0, time.UTC)}, Log: &Log{}, Secret: bytes.Repeat([]byte("s"), 32)}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	s.DB, err = store.Open(t.Context(), store.Config{Path: filepath.Join(s.Dir, "accounts.db")})
+	must(err)
+	t.Cleanup(func() { must(s.DB.Close()) })
+	must(s.DB.Migrate(t.Context()))
+	must(keys.Init(filepath.Join(s.Dir, "keys")))
+	s.Keys, err = keys.Open(filepath.Join(s.Dir, "keys"), s.Clock.Now)
+	must(err)
+	mail, err := outbox.New(outbox.Config{Dir: filepath.Join(s.Dir, "outbox"), Now: s.Clock.Now})
+	must(err)
+	log := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s.Notices = notice.New(s.DB, func(ctx context.Context, n device.Notice) error {
+		return s.Accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), n.DeviceID)
+	}, s.Clock.Now)
+	s.Devices = device.New(s.DB, s.Notices, s.Clock.Now)
+	s.Accounts, err = account.New(account.Config{
+		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: hashParams, Now: s.Clock.Now, Log: log,
+		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
+			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id))
+		},
+	})
+	must(err)
+	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Keys, s.Clock.Now)
+	s.API = s.NewAPI(log)
+	s.TLS = httptest.NewUnstartedServer(s.API)
+	s.TLS.EnableHTTP2 = true
+	s.TLS.StartTLS()
+	t.Cleanup(func() { s.TLS.Close(); s.API.Close() })
+	s.URL = s.TLS.URL
+	s.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.TLS.Certificate().Raw})
+	s.Owner = s.person(t, "owner@example.org", "correct horse battery", false)
+	s.Stranger = s.person(t, "stranger@example.org", "staple paperclip rubber", false)
+	s.Careful = s.person(t, "careful@example.org", "umbrella in the desert", true)
+	return s
+}
+
+// NewAPI returns one more server on the service's database.
+func (s *Service) NewAPI(log *slog.Logger) *httpapi.Server {
+	return httpapi.New(httpapi.Config{
+		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices,
+		Secret: s.Secret, Log: log, Now: s.Clock.Now,
+		Support: []httpapi.Contact{
+			{SupportContact: accountapi.SupportContact{Kind: accountapi.Email, Label: "Everywhere", Address: "help@example.org"}},
+			{Region: "GB", SupportContact: accountapi.SupportContact{Kind: accountapi.Phone, Label: "Britain", Address: "+442079460000"}},
+		},
+	})
+}
+
+func (s *Service) person(t testing.TB, email, password string, secondFactor bool) Person {
+	t.Helper()
+	a, err := s.Accounts.Create(t.Context(), account.NewAccount{
+		Emails: []string{email}, Password: accountapi.Secret(password), SecondFactor: secondFactor,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Person{Account: a, Email: email, Password: password}
+}
+
+// Device returns a new device of the service, enrolled.
+func (s *Service) Device(t testing.TB) *Device {
+	t.Helper()
+	d := NewDevice(s.URL, Client(s.CA))
+	d.Enrol(t)
+	return d
+}
+
+// Set returns the keys that a device trusts.
+func (s *Service) Set(t testing.TB) []accountapi.JWK {
+	t.Helper()
+	f, err := s.Keys.DeviceFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Keys
+}
+
+// Outbox returns the messages that were sent, in order.
+func (s *Service) Outbox(t testing.TB) []string {
+	t.Helper()
+	if err := s.Notices.Deliver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return ReadOutbox(t, filepath.Join(s.Dir, "outbox"))
+}
+
+// ReadOutbox returns the messages in a folder, in the order they were sent.
+func ReadOutbox(t testing.TB, dir string) []string {
+	t.Helper()
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, n := range names {
+		if strings.HasPrefix(n.Name(), ".") {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, n.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(b))
+	}
+	return out
+}
+
+// Link links the device to the person's account and returns the link.
+func (s *Service) Link(t testing.TB, d *Device, p Person) accountapi.LinkClaim {
+	t.Helper()
+	begun, _ := d.Begin(t, accountapi.FlowKindLink)
+	id := begun.Step.FlowId
+	d.Reply(t, id, Identify(p.Email))
+	d.Reply(t, id, Password(p.Password))
+	d.Reply(t, id, Confirm())
+	done := d.Reply(t, id, Commit(NewNonce()))
+	if done.Step.Step != accountapi.Done {
+		t.Fatalf("link: %d %s", done.Status, done.Body)
+	}
+	return *Open(t, *done.Step.Statement, accountapi.TypeStatement, s.Set(t)).Link
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/config"
+)
+
+func serveCommand(env Env) *cobra.Command {
+	var (
+		path      string
+		checkOnly bool
+		asJSON    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Serve the account API",
+		Args:  exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if path == "" {
+				return usage("--config must be given; for a service to try things with there is `dev`.")
+			}
+			cfg, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			if checkOnly {
+				return checked(cmd.OutOrStdout(), asJSON)
+			}
+			return serve(cmd.Context(), cfg, env)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&path, "config", "", "the configuration, a TOML file")
+	f.BoolVar(&checkOnly, "check-config", false, "say whether the configuration can be used, and end")
+	f.BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+func checked(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, map[string]bool{"ok": true})
+	}
+	_, err := fmt.Fprintln(w, "The configuration is right.")
+	return err
+}
+
+func serve(ctx context.Context, cfg config.Config, env Env) error {
+	level, err := cfg.Level()
+	if err != nil {
+		return err
+	}
+	cert, err := tls.LoadX509KeyPair(cfg.TLS.Certificate, cfg.TLS.Key)
+	if err != nil {
+		return storage(fmt.Errorf("cannot use the certificate: %w", err))
+	}
+	s, err := openService(ctx, cfg, newLog(env.Stderr, level), false)
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx, cfg.Listen)
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	if _, err := fmt.Fprintf(env.Stdout, "ready\n%s/\n", cfg.PublicURL); err != nil {
+		return errors.Join(err, l.Close(), s.close())
+	}
+	return s.serveOn(ctx, l, cert)
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		f := fault.Newf(fault.ServiceUnavailable, "The account service cannot listen on %s.", address)
+		f.Remedy, f.Err = "Choose another address, or end what listens there.", err
+		return nil, f
+	}
+	return l, nil
+}
+
+// serveOn answers on the listener until ctx ends, and closes the service.
+func (s *service) serveOn(ctx context.Context, l net.Listener, cert tls.Certificate) error {
+	srv, err := s.server()
+	if err != nil {
+		return errors.Join(err, l.Close(), s.close())
+	}
+	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var owners sync.WaitGroup
+	owners.Go(func() {
+		s.notices.Run(telling, func(err error) { s.log.WarnContext(telling, "cannot tell owners", "error", err) })
+	})
+	s.log.InfoContext(ctx, "serving", "address", l.Addr().String())
+	err = srv.Serve(ctx, l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
+	srv.Close()
+	stop()
+	owners.Wait()
+	s.log.InfoContext(context.WithoutCancel(ctx), "ended")
+	return errors.Join(err, s.close())
+}
+
+// portal is what a browser finds: the pages for owners do not exist yet.
+func portal(url string) http.Handler {
+	page := []byte(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>accountlock account service</title></head>
+<body><h1>accountlock account service</h1>
+<p>This is the account service that devices ask. It has no pages for people yet.</p>
+<p>The account API is at <code>` + html.EscapeString(url) + `/v1/</code>.</p></body></html>
+`)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'")
+		_, _ = w.Write(page)
+	})
+}

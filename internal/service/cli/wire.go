@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/secret"
+	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/config"
+	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/files"
+	"github.com/accountlock/accountlock/internal/service/flow"
+	"github.com/accountlock/accountlock/internal/service/httpapi"
+	"github.com/accountlock/accountlock/internal/service/keys"
+	"github.com/accountlock/accountlock/internal/service/notice"
+	"github.com/accountlock/accountlock/internal/service/outbox"
+	"github.com/accountlock/accountlock/internal/service/store"
+)
+
+// secretSize is the size, in bytes, of a service secret that is made here.
+const secretSize = 32
+
+// service is the account service with its parts wired to each other: the one
+// place that knows them all.
+type service struct {
+	cfg      config.Config
+	log      *slog.Logger
+	secret   secret.Bytes
+	db       *store.DB
+	keys     *keys.Ring
+	accounts *account.Service
+	devices  *device.Registry
+	flows    *flow.Service
+	notices  *notice.Queue
+}
+
+// openService opens what the configuration names. migrate brings the schema up
+// to date; without it, a schema that is not is fault.StorageFailed. The caller
+// closes the service.
+func openService(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (_ *service, err error) {
+	s := &service{cfg: cfg, log: log}
+	if s.secret, err = loadSecret(cfg.SecretFile); err != nil {
+		return nil, storage(err)
+	}
+	if err := keys.Init(cfg.Keys.Directory); err != nil {
+		return nil, storage(err)
+	}
+	if s.keys, err = keys.Open(cfg.Keys.Directory, time.Now); err != nil {
+		return nil, storage(err)
+	}
+	if s.db, err = store.Open(ctx, store.Config{Path: cfg.Database.Path}); err != nil {
+		return nil, storage(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+	}()
+	if err := ready(ctx, s.db, migrate); err != nil {
+		return nil, err
+	}
+	return s, s.wire()
+}
+
+func (s *service) wire() error {
+	mail, err := outbox.New(outbox.Config{Dir: s.cfg.Mail.Outbox})
+	if err != nil {
+		return storage(err)
+	}
+	s.notices = notice.New(s.db, s.tell, time.Now)
+	s.devices = device.New(s.db, s.notices, time.Now)
+	s.accounts, err = account.New(account.Config{
+		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log,
+		OnDelete: s.accountDeleted,
+	})
+	if err != nil {
+		return fault.New(fault.InvalidArgument, err)
+	}
+	s.flows = flow.New(s.db, s.devices, s.accounts, s.keys, time.Now)
+	return nil
+}
+
+// close waits for what is running and closes the database.
+func (s *service) close() error {
+	s.secret.Wipe()
+	return s.db.Close()
+}
+
+// tell is what the queue of notices sends by.
+func (s *service) tell(ctx context.Context, n device.Notice) error {
+	name := n.DeviceID
+	if n.Model != "" {
+		name = n.Model + " (" + n.DeviceID + ")"
+	}
+	err := s.accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), name)
+	if errors.Is(err, account.ErrNotFound) {
+		// Nobody is left to be told.
+		return nil
+	}
+	return err
+}
+
+// server returns the account API over the service. The caller closes it before
+// the service.
+func (s *service) server() (*httpapi.Server, error) {
+	proxies, err := s.cfg.Proxies()
+	if err != nil {
+		return nil, err
+	}
+	return httpapi.New(httpapi.Config{
+		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices,
+		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
+		Portal: portal(s.cfg.PublicURL), Sweep: s.accounts.Sweep,
+	}), nil
+}
+
+// ready migrates the database, or finds that it need not be.
+func ready(ctx context.Context, db *store.DB, migrate bool) error {
+	if migrate {
+		return storage(db.Migrate(ctx))
+	}
+	pending, err := db.Pending(ctx)
+	if err != nil {
+		return storage(err)
+	}
+	if pending {
+		f := fault.Newf(fault.StorageFailed, "The database has the schema of an earlier version of this program.")
+		f.Remedy = "Run accountlock-server migrate, then start again."
+		return f
+	}
+	return nil
+}
+
+// loadSecret returns the service secret and makes one where there is none.
+func loadSecret(path string) (secret.Bytes, error) {
+	b, err := files.Read(path, 4096)
+	if errors.Is(err, fs.ErrNotExist) {
+		fresh := make([]byte, secretSize)
+		if _, err := rand.Read(fresh); err != nil {
+			return nil, fmt.Errorf("cannot make a service secret: %w", err)
+		}
+		text := append([]byte(base64.StdEncoding.EncodeToString(fresh)), '\n')
+		if err := files.Create(path, text, files.Private); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		b, err = files.Read(path, 4096)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	if len(b) < secretSize {
+		return nil, fmt.Errorf("cannot use the service secret in %s: it holds %d bytes, %d are the least", path, len(b), secretSize)
+	}
+	return b, nil
+}
+
+// storage makes an error that is no fault one of the service's own storage.
+func storage(err error) error {
+	var f *fault.Error
+	if err == nil || errors.As(err, &f) {
+		return err
+	}
+	f = fault.Newf(fault.StorageFailed, "The account service cannot use its own files.")
+	f.Remedy = "Look at the cause, at the configuration and at who owns the files."
+	f.Err = err
+	return f
+}
+
+// accountDeleted releases, in the transaction that deletes an account, all that
+// belongs to it.
+func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
+	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID))
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/accountlock/accountlock/internal/fault"
+)
+
+// maxPending bounds the pending keys of one device; the oldest gives way.
+const maxPending = 4
+
+// Enrolment is what a device says of itself.
+type Enrolment struct {
+	// KeyID is the thumbprint of Public.
+	KeyID      string
+	Public     ed25519.PublicKey
+	Identities []Identity
+	// Model is for people to read.
+	Model string
+}
+
+// Enrolled is what the account service answers an enrolment.
+type Enrolled struct {
+	DeviceID  string
+	KeyStatus KeyStatus
+}
+
+// Enrol makes a new device, or finds again the one with this hardware, and takes
+// in its key as KeyAfterEnrolment says. Enrolling twice changes nothing more.
+func (r *Registry) Enrol(ctx context.Context, e Enrolment) (Enrolled, error) {
+	var out Enrolled
+	err := r.db.Tx(ctx, func(tx *sql.Tx) error {
+		matches, err := matching(ctx, tx, e)
+		if err != nil {
+			return err
+		}
+		known, ok := Choose(matches)
+		if !ok {
+			if known, err = r.add(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+		out = Enrolled{DeviceID: known.DeviceID, KeyStatus: KeyAfterEnrolment(known)}
+		if out.KeyStatus == PendingKey {
+			return r.addPending(ctx, tx, known.DeviceID, e)
+		}
+		return r.addActive(ctx, tx, known.DeviceID, e)
+	})
+	if err != nil {
+		return Enrolled{}, fmt.Errorf("cannot enrol a device: %w", err)
+	}
+	return out, nil
+}
+
+// matching returns the devices that one of the identities, or the key, matches.
+func matching(ctx context.Context, tx *sql.Tx, e Enrolment) ([]Candidate, error) {
+	const columns = `d.id, d.enrolled_at, COALESCE(l.status, ''),
+(SELECT COUNT(*) FROM device_keys k WHERE k.device_id = d.id AND k.key_id = $1 AND k.status = 'active')`
+	var out []Candidate
+	add := func(source, query string, args ...any) error {
+		c := Candidate{Source: source}
+		err := tx.QueryRowContext(ctx, query, args...).Scan(&c.DeviceID, &c.EnrolledAt, &c.Status, &c.HoldsKey)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			out = append(out, c)
+		}
+		return err
+	}
+	for _, id := range e.Identities {
+		err := add(id.Source, `SELECT `+columns+`
+FROM device_identities i JOIN devices d ON d.id = i.device_id LEFT JOIN links l ON l.id = d.link_id
+WHERE i.source = $2 AND i.digest = $3`, e.KeyID, id.Source, id.Digest)
+		if err != nil {
+			return nil, err
+		}
+	}
+	// A device whose every other name was changed is still the one that its key
+	// speaks for: it does not become an unlinked one.
+	err := add("", `SELECT `+columns+`
+FROM device_keys a JOIN devices d ON d.id = a.device_id LEFT JOIN links l ON l.id = d.link_id
+WHERE a.key_id = $1 AND a.status = 'active'
+ORDER BY CASE WHEN l.status IN ('linked', 'lost') THEN 0 ELSE 1 END, d.enrolled_at LIMIT 1`, e.KeyID)
+	return out, err
+}
+
+func (r *Registry) add(ctx context.Context, tx *sql.Tx, e Enrolment) (Candidate, error) {
+	id, err := NewID(r.random)
+	if err != nil {
+		return Candidate{}, err
+	}
+	now := r.now().UnixMilli()
+	// An ID that is taken, one in 2^60, fails here; the device tries again.
+	err = exec(ctx, tx, `INSERT INTO devices (id, model, link_id, enrolled_at, seen_at) VALUES ($1, $2, '', $3, $4)`,
+		id, e.Model, now, now)
+	return Candidate{DeviceID: id}, err
+}
+
+func (r *Registry) addActive(ctx context.Context, tx *sql.Tx, deviceID string, e Enrolment) error {
+	now := r.now().UnixMilli()
+	err := exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND status = 'active' AND key_id <> $2`, deviceID, e.KeyID)
+	if err != nil {
+		return err
+	}
+	err = exec(ctx, tx, `INSERT INTO device_keys (device_id, key_id, public, status, added_at)
+VALUES ($1, $2, $3, 'active', $4)
+ON CONFLICT (device_id, key_id) DO UPDATE SET status = 'active', identities = ''`,
+		deviceID, e.KeyID, base64.RawURLEncoding.EncodeToString(e.Public), now)
+	if err != nil {
+		return err
+	}
+	err = exec(ctx, tx, `UPDATE devices SET seen_at = $1, model = CASE WHEN $2 = '' THEN model ELSE $2 END WHERE id = $3`,
+		now, e.Model, deviceID)
+	if err != nil {
+		return err
+	}
+	return r.addIdentities(ctx, tx, deviceID, e.Identities)
+}
+
+func (r *Registry) addPending(ctx context.Context, tx *sql.Tx, deviceID string, e Enrolment) error {
+	ids, err := json.Marshal(e.Identities)
+	if err != nil {
+		return err
+	}
+	err = exec(ctx, tx, `INSERT INTO device_keys (device_id, key_id, public, status, identities, added_at)
+VALUES ($1, $2, $3, 'pending', $4, $5)
+ON CONFLICT (device_id, key_id) DO UPDATE SET identities = excluded.identities, added_at = excluded.added_at`,
+		deviceID, e.KeyID, base64.RawURLEncoding.EncodeToString(e.Public), string(ids), r.now().UnixMilli())
+	if err != nil {
+		return err
+	}
+	return exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND status = 'pending' AND key_id NOT IN
+(SELECT key_id FROM device_keys WHERE device_id = $1 AND status = 'pending' ORDER BY added_at DESC, key_id LIMIT $2)`,
+		deviceID, maxPending)
+}
+
+// addIdentities gives the device those identities that no device has.
+func (r *Registry) addIdentities(ctx context.Context, tx *sql.Tx, deviceID string, ids []Identity) error {
+	for _, id := range ids {
+		err := exec(ctx, tx, `INSERT INTO device_identities (source, digest, device_id, added_at)
+VALUES ($1, $2, $3, $4) ON CONFLICT (source, digest) DO NOTHING`, id.Source, id.Digest, deviceID, r.now().UnixMilli())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// promote makes a pending key the device's, with what it was enrolled with, and
+// drops every other key. For the active key it does nothing.
+func (r *Registry) promote(ctx context.Context, tx *sql.Tx, deviceID, keyID string) error {
+	var status, enrolled string
+	err := tx.QueryRowContext(ctx, `SELECT status, identities FROM device_keys WHERE device_id = $1 AND key_id = $2`,
+		deviceID, keyID).Scan(&status, &enrolled)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fault.New(fault.DeviceUnknown, nil)
+	}
+	if err != nil || KeyStatus(status) == Active {
+		return err
+	}
+	if err := exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND key_id <> $2`, deviceID, keyID); err != nil {
+		return err
+	}
+	err = exec(ctx, tx, `UPDATE device_keys SET status = 'active', identities = '' WHERE device_id = $1 AND key_id = $2`, deviceID, keyID)
+	if err != nil {
+		return err
+	}
+	var ids []Identity
+	if err := json.Unmarshal([]byte(enrolled), &ids); err != nil {
+		return fmt.Errorf("cannot read a pending key's identities: %w", err)
+	}
+	return r.addIdentities(ctx, tx, deviceID, ids)
+}

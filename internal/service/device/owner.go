@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/accountlock/accountlock/internal/fault"
+)
+
+// The bounds, in characters, of what a finder is shown.
+const (
+	MaxLostMessage = 500
+	MaxLostContact = 200
+)
+
+// Details is what an operator or an owner may see of a device.
+type Details struct {
+	DeviceID   string
+	Model      string
+	Link       Link
+	EnrolledAt time.Time
+	SeenAt     time.Time
+	// PendingKeys is how many keys wait for the owner's unlock.
+	PendingKeys int
+}
+
+// Show returns what is known of a device, or fault.DeviceUnknown.
+func (r *Registry) Show(ctx context.Context, deviceID string) (Details, error) {
+	var d Details
+	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+		l, err := NewestLink(ctx, tx, deviceID)
+		if err != nil {
+			return err
+		}
+		d = Details{DeviceID: deviceID, Link: l}
+		var enrolled, seen int64
+		err = tx.QueryRowContext(ctx, `SELECT d.model, d.enrolled_at, d.seen_at,
+(SELECT COUNT(*) FROM device_keys k WHERE k.device_id = d.id AND k.status = 'pending')
+FROM devices d WHERE d.id = $1`, deviceID).Scan(&d.Model, &enrolled, &seen, &d.PendingKeys)
+		if err != nil {
+			return fmt.Errorf("cannot read a device: %w", err)
+		}
+		d.EnrolledAt, d.SeenAt = time.UnixMilli(enrolled).UTC(), time.UnixMilli(seen).UTC()
+		return nil
+	})
+	return d, err
+}
+
+// Lose marks a linked device lost, with what its finder shall read; on a lost one
+// it changes the message. A message over MaxLostMessage or a contact over
+// MaxLostContact is fault.InvalidArgument, a device that is not linked
+// fault.NotLinked.
+func (r *Registry) Lose(ctx context.Context, deviceID, message, contact string) (Link, error) {
+	switch {
+	case !utf8.ValidString(message) || utf8.RuneCountInString(message) > MaxLostMessage:
+		return Link{}, fault.Newf(fault.InvalidArgument, "The message is longer than %d characters.", MaxLostMessage)
+	case !utf8.ValidString(contact) || utf8.RuneCountInString(contact) > MaxLostContact:
+		return Link{}, fault.Newf(fault.InvalidArgument, "The contact is longer than %d characters.", MaxLostContact)
+	}
+	return r.apply(ctx, deviceID, Lose, NoticeLost, func(l *Link) { l.LostMessage, l.LostContact = message, contact })
+}
+
+// Find ends the message of a lost device, or is fault.NotLinked or, for one that
+// is not lost, fault.InvalidArgument.
+func (r *Registry) Find(ctx context.Context, deviceID string) (Link, error) {
+	return r.apply(ctx, deviceID, Find, NoticeFound, nil)
+}
+
+// Release ends the device's link, or is fault.NotLinked.
+func (r *Registry) Release(ctx context.Context, deviceID string) (Link, error) {
+	return r.apply(ctx, deviceID, Release, NoticeUnlinked, nil)
+}
+
+func (r *Registry) apply(ctx context.Context, deviceID string, c Change, n NoticeKind, with func(*Link)) (Link, error) {
+	var out Link
+	err := r.db.Tx(ctx, func(tx *sql.Tx) error {
+		l, err := NewestLink(ctx, tx, deviceID)
+		if err != nil {
+			return err
+		}
+		if with != nil {
+			with(&l)
+		}
+		out, err = r.change(ctx, tx, l, c, n)
+		return err
+	})
+	return out, err
+}
+
+// AccountDeleted ends, within the transaction that deletes an account, every
+// link of it and every reservation. It fits account.OnDelete.
+func (r *Registry) AccountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
+	if err := exec(ctx, tx, `DELETE FROM links WHERE account_id = $1 AND status = 'pending'`, accountID); err != nil {
+		return fmt.Errorf("cannot drop the account's reservations: %w", err)
+	}
+	links, err := linksOf(ctx, tx, accountID)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		// The owner is told once, of the deletion.
+		if _, err := r.change(ctx, tx, l, DeleteAccount, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func linksOf(ctx context.Context, tx *sql.Tx, accountID string) ([]Link, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT l.device_id, `+linkColumns+`
+FROM links l WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out')`, accountID)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the account's links: %w", err)
+	}
+	defer rows.Close()
+	var out []Link
+	for rows.Next() {
+		var (
+			deviceID string
+			row      linkRow
+		)
+		if err := rows.Scan(append([]any{&deviceID}, row.into()...)...); err != nil {
+			return nil, fmt.Errorf("cannot read the account's links: %w", err)
+		}
+		out = append(out, row.link(deviceID))
+	}
+	return out, rows.Err()
+}
+
+// DropExpired removes the reservations that have run out and returns how many.
+func (r *Registry) DropExpired(ctx context.Context) (int64, error) {
+	var n int64
+	err := r.db.Tx(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM links WHERE status = 'pending' AND reserved_until <= $1`, r.now().UnixMilli())
+		if err != nil {
+			return fmt.Errorf("cannot drop reservations that have run out: %w", err)
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, err
+}

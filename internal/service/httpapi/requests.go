@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// keepAnswers is how long an idempotency key gets its first answer again.
+	keepAnswers = 24 * time.Hour
+	// keepNonces is how long a used nonce is known: it is refused by its age
+	// long before, whatever servers' clocks differ by.
+	keepNonces = 3 * NonceTime
+	// maxBatch bounds how many requests are written in one transaction.
+	maxBatch = 64
+	// writeTime bounds one such transaction.
+	writeTime = 10 * time.Second
+)
+
+// DB runs transactions, as *store.DB does: fn may run more than once.
+type DB interface {
+	Tx(ctx context.Context, fn func(*sql.Tx) error) error
+	Ping(ctx context.Context) error
+}
+
+// kept is one signed request, with its answer once there is one.
+type kept struct {
+	nonce string
+	// request names the signer and its idempotency key; empty where the answer
+	// is not to be kept.
+	request string
+	digest  string
+	// status 0 is a request that is still being answered.
+	status    int
+	mediaType string
+	body      string
+	leasedTo  time.Time
+}
+
+// fate is what the database says of a request.
+type fate int
+
+const (
+	// fresh: nobody has asked this before.
+	fresh fate = iota
+	// replayed: the nonce was used.
+	replayed
+	// answered: it was answered before; the answer is given.
+	answered
+	// changed: the idempotency key was used for something else.
+	changed
+	// unanswered: it is being answered at this moment.
+	unanswered
+)
+
+// requests is the table of signed requests. One goroutine writes it, many
+// requests in one transaction: a flush to the medium is what costs.
+type requests struct {
+	db   DB
+	key  []byte
+	now  func() time.Time
+	jobs chan *job
+	done chan struct{}
+}
+
+type job struct {
+	kept
+	// update: write the answer of a request that was taken in before.
+	update bool
+	fate   fate
+	// first is the answer given before, where fate is answered.
+	first kept
+	err   error
+	ready chan struct{}
+}
+
+func newRequests(db DB, secret []byte, now func() time.Time) *requests {
+	r := &requests{db: db, key: derive(secret, "request"), now: now, jobs: make(chan *job, maxBatch), done: make(chan struct{})}
+	go r.write()
+	return r
+}
+
+// close waits for what is being written. Nothing may be taken in any more.
+func (r *requests) close() {
+	close(r.jobs)
+	<-r.done
+}
+
+// name returns what the table knows a signer's idempotency key by.
+func (r *requests) name(keyID, idempotencyKey string) string {
+	return r.hash("name", keyID, idempotencyKey)[:32]
+}
+
+// digest returns what the table knows method, path and body by. It is keyed, since bodies
+// hold passwords.
+func (r *requests) digest(method, path string, body []byte) string {
+	return r.hash("digest", method, path, string(body))
+}
+
+func (r *requests) hash(parts ...string) string {
+	h := hmac.New(sha256.New, r.key)
+	for _, p := range parts {
+		io.WriteString(h, strconv.Itoa(len(p))+":"+p) //nolint:errcheck,gosec // a hash takes everything
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// take writes a request, answered or not, unless the table has it. The answer it
+// returns is of a request that is answered.
+func (r *requests) take(ctx context.Context, k kept) (fate, kept, error) {
+	j, err := r.do(ctx, &job{kept: k})
+	if err != nil {
+		return 0, kept{}, err
+	}
+	return j.fate, j.first, nil
+}
+
+// answer writes the answer of a request that was taken in unanswered.
+func (r *requests) answer(ctx context.Context, k kept) error {
+	_, err := r.do(ctx, &job{kept: k, update: true})
+	return err
+}
+
+func (r *requests) do(ctx context.Context, j *job) (*job, error) {
+	j.ready = make(chan struct{})
+	select {
+	case r.jobs <- j:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	<-j.ready
+	return j, j.err
+}
+
+func (r *requests) write() {
+	defer close(r.done)
+	for first := range r.jobs {
+		batch := []*job{first}
+	more:
+		for len(batch) < maxBatch {
+			select {
+			case j, ok := <-r.jobs:
+				if !ok {
+					break more
+				}
+				batch = append(batch, j)
+			default:
+				break more
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), writeTime)
+		err := r.db.Tx(ctx, func(tx *sql.Tx) error { return r.writeAll(ctx, tx, batch) })
+		cancel()
+		for _, j := range batch {
+			if err != nil {
+				j.err = fmt.Errorf("cannot note a request: %w", err)
+			}
+			close(j.ready)
+		}
+	}
+}
+
+func (r *requests) writeAll(ctx context.Context, tx *sql.Tx, batch []*job) error {
+	var takes []*job
+	for _, j := range batch {
+		if !j.update {
+			takes = append(takes, j)
+			continue
+		}
+		if err := r.update(ctx, tx, j.kept); err != nil {
+			return err
+		}
+	}
+	return r.insert(ctx, tx, takes)
+}
+
+func (r *requests) update(ctx context.Context, tx *sql.Tx, k kept) error {
+	life := keepAnswers
+	if k.request == "" {
+		life = keepNonces
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE requests SET request = $1, status = $2, media_type = $3, body = $4, leased_to = 0, expires_at = $5
+WHERE nonce = $6`, orNull(k.request), k.status, k.mediaType, k.body, r.now().Add(life).UnixMilli(), k.nonce)
+	return err
+}
+
+const insertRow = 8
+
+// insert writes the requests in one statement and finds out the fate of those
+// that the table refuses.
+func (r *requests) insert(ctx context.Context, tx *sql.Tx, takes []*job) error {
+	if len(takes) == 0 {
+		return nil
+	}
+	var q strings.Builder
+	q.WriteString(`INSERT INTO requests (nonce, request, digest, status, media_type, body, leased_to, expires_at) VALUES `)
+	args := make([]any, 0, insertRow*len(takes))
+	now := r.now()
+	for i, j := range takes {
+		if i > 0 {
+			q.WriteString(", ")
+		}
+		for c := range insertRow {
+			q.WriteString([]string{"($", ", $"}[min(c, 1)] + strconv.Itoa(i*insertRow+c+1))
+		}
+		q.WriteByte(')')
+		life := keepAnswers
+		if j.request == "" {
+			life = keepNonces
+		}
+		args = append(args, j.nonce, orNull(j.request), j.digest, j.status, j.mediaType, j.body, millis(j.leasedTo), now.Add(life).UnixMilli())
+	}
+	q.WriteString(` ON CONFLICT DO NOTHING RETURNING nonce`)
+	written, err := names(ctx, tx, q.String(), args)
+	if err != nil {
+		return err
+	}
+	for _, j := range takes {
+		j.fate = fresh
+		if written[j.nonce] {
+			// A second job with this nonce in the batch is a replay.
+			delete(written, j.nonce)
+			continue
+		}
+		if err := r.refused(ctx, tx, j, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func names(ctx context.Context, tx *sql.Tx, query string, args []any) (map[string]bool, error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]bool{}
+	for rows.Next() {
+		var nonce string
+		if err := rows.Scan(&nonce); err != nil {
+			return nil, err
+		}
+		out[nonce] = true
+	}
+	return out, rows.Err()
+}
+
+// refused finds out why a request could not be written.
+func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Time) error {
+	var n int64
+	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM requests WHERE nonce = $1`, j.nonce).Scan(&n); err != nil {
+		return err
+	}
+	if n > 0 {
+		j.fate = replayed
+		return nil
+	}
+	var (
+		old               kept
+		leased, expiresAt int64
+	)
+	err := tx.QueryRowContext(ctx, `SELECT nonce, digest, status, media_type, body, leased_to, expires_at FROM requests WHERE request = $1`,
+		j.request).Scan(&old.nonce, &old.digest, &old.status, &old.mediaType, &old.body, &leased, &expiresAt)
+	if err != nil {
+		return fmt.Errorf("cannot find the request that another one conflicts with: %w", err)
+	}
+	gone := expiresAt <= now.UnixMilli()
+	switch {
+	case !gone && old.digest != j.digest:
+		j.fate = changed
+	case !gone && old.status == 0 && leased > now.UnixMilli():
+		j.fate = unanswered
+	case !gone && old.status != 0:
+		j.fate, j.first = answered, old
+	default:
+		// Too old, or whoever was answering it is gone: this one takes over.
+		if _, err := tx.ExecContext(ctx, `UPDATE requests SET request = NULL WHERE nonce = $1`, old.nonce); err != nil {
+			return err
+		}
+		j.fate = fresh
+		return r.again(ctx, tx, j.kept, now)
+	}
+	// The nonce of a request that got no answer of its own is used up too.
+	return r.again(ctx, tx, kept{nonce: j.nonce, digest: j.digest}, now)
+}
+
+// again writes one request whose conflict is settled.
+func (r *requests) again(ctx context.Context, tx *sql.Tx, j kept, now time.Time) error {
+	life := keepAnswers
+	if j.request == "" {
+		life = keepNonces
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO requests (nonce, request, digest, status, media_type, body, leased_to, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		j.nonce, orNull(j.request), j.digest, j.status, j.mediaType, j.body, millis(j.leasedTo), now.Add(life).UnixMilli())
+	return err
+}
+
+// dropExpired removes the requests that nobody may repeat any more, a bounded
+// number in one transaction.
+func (r *requests) dropExpired(ctx context.Context) error {
+	for {
+		var n int64
+		err := r.db.Tx(ctx, func(tx *sql.Tx) error {
+			res, err := tx.ExecContext(ctx, `DELETE FROM requests WHERE nonce IN
+(SELECT nonce FROM requests WHERE expires_at <= $1 ORDER BY expires_at LIMIT 1000)`, r.now().UnixMilli())
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("cannot drop old requests: %w", err)
+		}
+		if n < 1000 {
+			return nil
+		}
+	}
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
