@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// Parts are what the gate is wired to.
+type Parts struct {
+	// Config reads the configuration: the one file named, or the layers of
+	// /usr/lib and /etc where path is empty.
+	Config func(path string) (config.Config, error)
+	// Record opens the record store that `[record] store` names. An error means
+	// that this program cannot open such a store.
+	Record func(spec string) (RecordReader, error)
+	// Marker returns the reset marker in the state directory.
+	Marker func(dir string) MarkerReader
+}
+
+// Verdict is the decision with what it rests on. It holds no secret.
+type Verdict struct {
+	Status lock.Status
+	// Rule is the row of the decision table that gave it.
+	Rule string
+	// Provisioned: an account service is configured.
+	Provisioned bool
+	// Store is what the record store held; empty where it was not looked at.
+	Store lock.Store
+	// OneCopy: one slot is whole and the other one is not.
+	OneCopy bool
+	// Problems are what went wrong on the way, and wishes of /etc that were not
+	// granted.
+	Problems []string
+}
+
+// decide reads the configuration, gathers the evidence and decides.
+func (p Parts) decide(path string) Verdict {
+	cfg, err := p.Config(path)
+	if err != nil {
+		// fails locked: the file that cannot be read may be the one that names the
+		// account service, and a device without one is open. Damaging a file under
+		// /etc must not be a way in; where there is no file at all, there was no
+		// lock (config.LoadLayers gives no error then).
+		return locked("the configuration cannot be read, so nobody can tell whether there is a lock", err)
+	}
+	if !cfg.Provisioned() {
+		d := lock.Decide(lock.Evidence{})
+		return verdict(d, lock.Evidence{}, cfg, nil)
+	}
+	store, err := p.Record(cfg.Record.Store)
+	if err != nil {
+		// fails locked: a store that this program does not know is not readable.
+		v := locked("the record store cannot be opened", err)
+		v.Provisioned = true
+		return v
+	}
+	e, problems := Evidence(cfg, store, p.Marker(cfg.State.Directory))
+	d := lock.Decide(e)
+	if cfg.TPM.Mode == config.TPMRequire && !d.Status.Open() {
+		d.Rule = ErrNoTPM.Error()
+		problems = nil
+	}
+	return verdict(d, e, cfg, problems)
+}
+
+func verdict(d lock.Decision, e lock.Evidence, cfg config.Config, problems []error) Verdict {
+	v := Verdict{Status: d.Status, Rule: d.Rule, Provisioned: e.Provisioned, Store: e.Store, OneCopy: e.OneCopy}
+	for _, err := range problems {
+		v.Problems = append(v.Problems, err.Error())
+	}
+	for _, w := range cfg.Warnings {
+		v.Problems = append(v.Problems, w.String())
+	}
+	return v
+}
+
+// locked is the verdict where there is not even evidence.
+func locked(rule string, err error) Verdict {
+	return Verdict{Status: lock.LockedFor(lock.RecordDamaged), Rule: rule, Problems: []string{err.Error()}}
+}
+
+// words are the two words of the answer: `open` or `locked`, and why.
+func (v Verdict) words() (decision, reason string) {
+	if v.Status.Open() {
+		return "open", string(v.Status.State)
+	}
+	return "locked", string(v.Status.Reason)
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gate owns the decision at boot as a program: gathering the evidence,
+// asking internal/lock, and saying the answer in the form that cli.md of the
+// design fixes. The daemon settles by the same evidence.
+//
+// It must not ask anybody but record, marker and configuration: it decides
+// before there is a network, a bus or anyone to ask. It writes nothing, and
+// stays small, because every boot waits for it.
+package gate
+
+import (
+	"errors"
+
+	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// RecordReader is what the decision needs of the record store.
+type RecordReader interface {
+	// Look returns what reading the store found. The error says why it could not
+	// be read or why nothing whole is there; found says what that amounts to.
+	Look() (found lock.Store, r lock.Record, oneCopy bool, err error)
+}
+
+// MarkerReader is what the decision needs of the reset marker.
+type MarkerReader interface {
+	// Read returns the marker, nil where there is none. Any error means that
+	// nobody can tell.
+	Read() ([]byte, error)
+}
+
+// ErrNoTPM: the configuration requires a TPM, and this program cannot use one.
+var ErrNoTPM = errors.New("the configuration requires a TPM, and this program cannot use one")
+
+// Evidence gathers what lock.Decide needs. The evidence is good whatever the
+// problems are: they say what went wrong on the way, for a person to read, and
+// have already been taken as the design's decision table says.
+func Evidence(cfg config.Config, store RecordReader, marker MarkerReader) (e lock.Evidence, problems []error) {
+	e = lock.Evidence{Provisioned: cfg.Provisioned(), Policy: cfg.Policy.MissingRecord}
+	if !e.Provisioned {
+		return e, nil
+	}
+	if cfg.TPM.Mode == config.TPMRequire {
+		// fails locked: without the TPM nobody knows whether the record is genuine.
+		e.Store = lock.StoreUnreadable
+		return e, []error{ErrNoTPM}
+	}
+	var err error
+	e.Store, e.Record, e.OneCopy, err = store.Look()
+	if err != nil {
+		problems = append(problems, err)
+	}
+	e.Marker, err = marker.Read()
+	if err != nil {
+		// fails locked: a marker that cannot be read vouches for nothing.
+		e.Marker = nil
+		problems = append(problems, err)
+	}
+	return e, problems
+}

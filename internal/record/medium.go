@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import "io"
+
+// medium is where the two slots of a store lie: a file; a partition or the data
+// block of an Android-like one would be others. Whatever a store does outside
+// of the process, it does through one.
+type medium interface {
+	// open opens the slots: for reading, or for writing under a lock that keeps
+	// every other writer out until they are closed. A store that is not there is
+	// made, blank, by opening for writing; opening it for reading is errAbsent.
+	// ErrBusy: somebody else is writing. Any other error: the medium cannot be
+	// read, or what is there is no store.
+	open(write bool) (slots, error)
+	// anchor makes sure that a store that was just made is found again after a
+	// power cut. Called before the first slot is ever written.
+	anchor() error
+}
+
+// slots is an open medium. Offset 0 is the first byte of the first slot.
+type slots interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// size returns how many bytes there are. A store has storeSize.
+	size() (int64, error)
+	// flush returns when everything written is on the medium, and sees to it
+	// that reading comes from there.
+	flush() error
+	// await returns once nobody is writing.
+	await() error
+}

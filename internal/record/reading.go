@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// storeSize is the size of a store: two slots.
+const storeSize = 2 * slotSize
+
+// Reading is what reading a store found.
+type Reading struct {
+	// Store sums it up, as lock.Decide wants it.
+	Store lock.Store
+	// Record is the newest whole copy; the zero Record unless Store is
+	// lock.StoreValid.
+	Record lock.Record
+	// OneCopy: the record comes from one slot, and the other one does not hold
+	// what it should, so that something newer may have been lost.
+	OneCopy bool
+	// Sequence is the sequence number of Record; 0 where there is none.
+	Sequence uint64
+	// Slots tells what each slot holds, for `explain` and `doctor`.
+	Slots [2]SlotInfo
+	// Err is nil where Store is valid or blank, and otherwise a *fault.Error of
+	// code StorageFailed that names what failed.
+	Err error
+}
+
+// look reads both slots of an open medium and judges them.
+func look(s slots) (Reading, [2]slot) {
+	var two [2]slot
+	n, err := s.size()
+	if err != nil {
+		return Reading{Store: lock.StoreUnreadable, Err: fmt.Errorf("cannot find out the size of the store: %w", err)}, two
+	}
+	buf := make([]byte, slotSize)
+	defer clear(buf) // it holds the device key
+	for i := range two {
+		two[i] = readSlot(s, i, buf)
+	}
+	r := judge(&two)
+	if r.Store == lock.StoreBlank && n != storeSize {
+		// fails locked: a store is made at its full size, so a shorter or longer
+		// one was not left blank by us; something was cut off or put there.
+		r.Store = lock.StoreDamaged
+		r.Err = fmt.Errorf("the store is %d bytes long instead of %d", n, storeSize)
+	}
+	return r, two
+}
+
+func readSlot(s slots, i int, buf []byte) slot {
+	n, err := s.ReadAt(buf, int64(i)*slotSize)
+	switch {
+	case n == slotSize:
+		return decode(buf)
+	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return damagedSlot(0, fmt.Errorf("cut short: %d bytes of %d are there", max(n, 0), slotSize))
+	default:
+		return slot{SlotInfo: SlotInfo{State: SlotUnreadable, Err: err}}
+	}
+}
+
+// judge sums two slots up. It may change them: two different copies under one
+// sequence number are both taken as damaged.
+func judge(two *[2]slot) Reading {
+	a, b := &two[0], &two[1]
+	if whole(a) && whole(b) && a.Sequence == b.Sequence && a.sum != b.sum {
+		// fails locked: no program of ours writes that, and nobody can tell
+		// which of them is the newer one.
+		err := fmt.Errorf("two different copies claim the sequence number %d", a.Sequence)
+		*a, *b = damagedSlot(a.Sequence, err), damagedSlot(b.Sequence, err)
+	}
+	r := Reading{Slots: [2]SlotInfo{a.SlotInfo, b.SlotInfo}}
+	best, other := a, b
+	if !whole(a) || whole(b) && b.Sequence > a.Sequence {
+		best, other = b, a
+	}
+	switch {
+	case best.State == SlotNewer:
+		r.Store, r.Sequence, r.Err = lock.StoreNewer, 0, best.Err
+	case best.State == SlotValid:
+		r.Store, r.Record, r.Sequence = lock.StoreValid, best.record, best.Sequence
+		r.OneCopy = !accompanies(other, best.Sequence)
+	case a.State == SlotUnreadable || b.State == SlotUnreadable:
+		r.Store, r.Err = lock.StoreUnreadable, slotErrors(a, b)
+	case a.State == SlotBlank && b.State == SlotBlank:
+		r.Store = lock.StoreBlank
+	default:
+		r.Store, r.Err = lock.StoreDamaged, slotErrors(a, b)
+	}
+	return r
+}
+
+func whole(s *slot) bool { return s.State == SlotValid || s.State == SlotNewer }
+
+// accompanies reports whether other is what the slot beside the newest one
+// holds after our own writes, however they were interrupted between slots: the
+// copy before it, or, beside the first copy ever written, nothing.
+func accompanies(other *slot, newest uint64) bool {
+	switch other.State {
+	case SlotValid:
+		// fails locked: a gap means that a copy newer than this one was
+		// overwritten with an older one, or got lost.
+		return other.Sequence == newest-1 || other.Sequence == newest
+	case SlotBlank:
+		return newest == 1
+	case SlotDamaged, SlotNewer, SlotUnreadable:
+	}
+	return false
+}
+
+func slotErrors(two ...*slot) error {
+	var errs []error
+	for i, s := range two {
+		switch {
+		case s.Err != nil:
+			errs = append(errs, fmt.Errorf("slot %d: %w", i, s.Err))
+		case s.State == SlotBlank:
+			errs = append(errs, fmt.Errorf("slot %d: blank", i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// failed is the package's edge: what failed, as a fault.
+func failed(spec, verb string, err error) error {
+	return fault.New(fault.StorageFailed, fmt.Errorf("cannot %s the lock record in %s: %w", verb, spec, err))
+}
