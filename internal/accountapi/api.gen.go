@@ -659,9 +659,10 @@ type ClientInterface interface {
 	// EnrolDeviceWithBody Enrol a device, or find again the one with this hardware.
 	//
 	// Signed by the key in the body. Identities are matched on any one of them: the same hardware
-	// gets the same device ID, with its link kept. A known device that comes with another key
-	// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-	// unlock makes it the device's key.
+	// gets the same device ID, with its link kept. A linked or lost device that comes with another
+	// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+	// takes the new key at once: there is nobody to ask.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -671,9 +672,10 @@ type ClientInterface interface {
 	// EnrolDevice Enrol a device, or find again the one with this hardware.
 	//
 	// Signed by the key in the body. Identities are matched on any one of them: the same hardware
-	// gets the same device ID, with its link kept. A known device that comes with another key
-	// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-	// unlock makes it the device's key.
+	// gets the same device ID, with its link kept. A linked or lost device that comes with another
+	// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+	// takes the new key at once: there is nobody to ask.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -748,7 +750,8 @@ type ClientInterface interface {
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-	// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
@@ -769,7 +772,8 @@ type ClientInterface interface {
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-	// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
@@ -839,9 +843,10 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 // EnrolDeviceWithBody Enrol a device, or find again the one with this hardware.
 //
 // Signed by the key in the body. Identities are matched on any one of them: the same hardware
-// gets the same device ID, with its link kept. A known device that comes with another key
-// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-// unlock makes it the device's key.
+// gets the same device ID, with its link kept. A linked or lost device that comes with another
+// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+// takes the new key at once: there is nobody to ask.
 //
 // Takes any type of body and a specified content type.
 //
@@ -861,9 +866,10 @@ func (c *Client) EnrolDeviceWithBody(ctx context.Context, params *EnrolDevicePar
 // EnrolDevice Enrol a device, or find again the one with this hardware.
 //
 // Signed by the key in the body. Identities are matched on any one of them: the same hardware
-// gets the same device ID, with its link kept. A known device that comes with another key
-// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-// unlock makes it the device's key.
+// gets the same device ID, with its link kept. A linked or lost device that comes with another
+// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+// takes the new key at once: there is nobody to ask.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1018,7 +1024,8 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
@@ -1049,7 +1056,8 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
@@ -1747,9 +1755,10 @@ type ClientWithResponsesInterface interface {
 	// EnrolDeviceWithBodyWithResponse Enrol a device, or find again the one with this hardware.
 	//
 	// Signed by the key in the body. Identities are matched on any one of them: the same hardware
-	// gets the same device ID, with its link kept. A known device that comes with another key
-	// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-	// unlock makes it the device's key.
+	// gets the same device ID, with its link kept. A linked or lost device that comes with another
+	// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+	// takes the new key at once: there is nobody to ask.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1759,9 +1768,10 @@ type ClientWithResponsesInterface interface {
 	// EnrolDeviceWithResponse Enrol a device, or find again the one with this hardware.
 	//
 	// Signed by the key in the body. Identities are matched on any one of them: the same hardware
-	// gets the same device ID, with its link kept. A known device that comes with another key
-	// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-	// unlock makes it the device's key.
+	// gets the same device ID, with its link kept. A linked or lost device that comes with another
+	// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+	// takes the new key at once: there is nobody to ask.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1838,7 +1848,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-	// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
@@ -1859,7 +1870,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-	// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
@@ -2449,9 +2461,10 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 // EnrolDeviceWithBodyWithResponse Enrol a device, or find again the one with this hardware.
 //
 // Signed by the key in the body. Identities are matched on any one of them: the same hardware
-// gets the same device ID, with its link kept. A known device that comes with another key
-// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-// unlock makes it the device's key.
+// gets the same device ID, with its link kept. A linked or lost device that comes with another
+// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+// takes the new key at once: there is nobody to ask.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2467,9 +2480,10 @@ func (c *ClientWithResponses) EnrolDeviceWithBodyWithResponse(ctx context.Contex
 // EnrolDeviceWithResponse Enrol a device, or find again the one with this hardware.
 //
 // Signed by the key in the body. Identities are matched on any one of them: the same hardware
-// gets the same device ID, with its link kept. A known device that comes with another key
-// gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
-// unlock makes it the device's key.
+// gets the same device ID, with its link kept. A linked or lost device that comes with another
+// key gets it `pending`: good for a bare statement and to begin an unlock, until the owner's
+// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
+// takes the new key at once: there is nobody to ask.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2594,7 +2608,8 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
@@ -2621,7 +2636,8 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
-// A committed flow answers `commit` again with a fresh statement and changes nothing. `identify` with `use_hint: true` means the
+// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
+// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.

@@ -139,9 +139,10 @@ func May(s Status, c Change) error {
 	return Refusal(s, c)
 }
 
-// Refusal is the fault of a change that a status does not allow: Locked for what
-// a lost device may not do, AlreadyLinked for a link that another one bars,
-// Timeout for a reservation that is gone, NotLinked for all else.
+// Refusal is the fault of a change that a status does not allow: AlreadyLinked for
+// a link that another one bars, Timeout for a reservation that is gone, NotLinked
+// for all else, of a lost device too. The device then asks for a statement, which
+// says how it stands.
 func Refusal(s Status, c Change) error {
 	switch {
 	case c == Commit && s.Binds():
@@ -149,7 +150,7 @@ func Refusal(s Status, c Change) error {
 	case c == Commit:
 		return fault.New(fault.Timeout, nil)
 	case s == Lost && (c == SignOut || c == Unlink):
-		return fault.New(fault.Locked, nil)
+		return fault.Newf(fault.NotLinked, "The device is marked lost: its owner has to unlock it first.")
 	case s == Linked && c == Find:
 		return fault.Newf(fault.InvalidArgument, "The device is not marked lost.")
 	default:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -33,16 +34,32 @@ type Request struct {
 // and the link refuse, its faults are WrongStep, InvalidArgument, Timeout and
 // WrongAccount. The secrets in the request are wiped by who read them.
 func (s *Service) Answer(ctx context.Context, req Request) (accountapi.FlowStep, accountapi.FlowKind, error) {
+	for try := 1; ; try++ {
+		f, err := s.read(ctx, req.FlowID)
+		if err != nil {
+			return accountapi.FlowStep{}, "", err
+		}
+		step, err := s.answer(ctx, f, req)
+		switch {
+		case !errors.Is(err, errOvertaken):
+			return step, f.Kind, err
+		case try == maxTries || req.Answer.Step == accountapi.Password || req.Answer.Step == accountapi.Code:
+			// What counts guesses is not tried again on somebody else's behalf.
+			return accountapi.FlowStep{}, f.Kind, fault.New(fault.WrongStep, nil)
+		}
+	}
+}
+
+// maxTries bounds how often an answer is taken in anew that another one overtook.
+const maxTries = 3
+
+func (s *Service) read(ctx context.Context, id string) (Flow, error) {
 	var f Flow
 	err := s.db.Read(ctx, func(tx *sql.Tx) (err error) {
-		f, err = load(ctx, tx, req.FlowID, s.now())
+		f, err = load(ctx, tx, id, s.now())
 		return err
 	})
-	if err != nil {
-		return accountapi.FlowStep{}, "", err
-	}
-	step, err := s.answer(ctx, f, req)
-	return step, f.Kind, err
+	return f, err
 }
 
 func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.FlowStep, error) {
@@ -146,11 +163,7 @@ func (s *Service) code(ctx context.Context, f Flow, req Request) (accountapi.Flo
 // Resend sends the code of the current step again. A flow at another step is
 // fault.WrongStep.
 func (s *Service) Resend(ctx context.Context, flowID string) (accountapi.FlowStep, error) {
-	var f Flow
-	err := s.db.Read(ctx, func(tx *sql.Tx) (err error) {
-		f, err = load(ctx, tx, flowID, s.now())
-		return err
-	})
+	f, err := s.read(ctx, flowID)
 	if err != nil {
 		return accountapi.FlowStep{}, err
 	}
@@ -161,7 +174,11 @@ func (s *Service) Resend(ctx context.Context, flowID string) (accountapi.FlowSte
 	if err != nil {
 		return accountapi.FlowStep{}, err
 	}
-	return s.sendCode(ctx, f, owner, "")
+	step, err := s.sendCode(ctx, f, owner, "")
+	if errors.Is(err, errOvertaken) {
+		err = fault.New(fault.WrongStep, nil)
+	}
+	return step, err
 }
 
 // proven gives a flow whose account is proven its next step, with the grant that
@@ -306,6 +323,9 @@ func (s *Service) store(ctx context.Context, f Flow, key string, step accountapi
 func (s *Service) change(ctx context.Context, f Flow, key string, do func(*sql.Tx, *Flow) (accountapi.FlowStep, error)) (accountapi.FlowStep, error) {
 	var out accountapi.FlowStep
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
+		if err := unchanged(ctx, tx, f); err != nil {
+			return err
+		}
 		// The transaction may run again: it starts from f each time.
 		next := f
 		step, err := do(tx, &next)

@@ -81,6 +81,10 @@ func (s *Service) Begin(ctx context.Context, c device.Caller, req accountapi.Beg
 		if err := MayBegin(req.Kind, link.Status, c.Trusted()); err != nil {
 			return err
 		}
+		if on := value(req.LinkId); on != "" && on != link.ID && ends(req.Kind) {
+			// The device is about to end a link that is not the one it has.
+			return fault.New(fault.NotLinked, nil)
+		}
 		f = Flow{
 			ID: id, DeviceID: c.DeviceID, KeyID: c.KeyID, Kind: req.Kind, Nonce: req.Nonce,
 			Step:   First(req.Kind, link.Status.InForce()),
@@ -214,7 +218,7 @@ func (s *Service) sign(c accountapi.Claims, nonce string, life time.Duration) (s
 		c.Nonce = &nonce
 	}
 	typ := accountapi.TypeGrant
-	if c.Purpose == accountapi.ClaimsPurposeStatement {
+	if c.Purpose == accountapi.ClaimsPurposeStatement || c.Purpose == accountapi.ClaimsPurposeReceipt {
 		typ = accountapi.TypeStatement
 	}
 	return s.signer.Sign(c, typ)

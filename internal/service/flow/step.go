@@ -53,7 +53,7 @@ func Accepts(step, answered accountapi.StepName, committed bool) error {
 // First returns the step at which a flow begins. known: the service knows the
 // account that the device is linked to.
 func First(kind accountapi.FlowKind, known bool) accountapi.StepName {
-	if known && (kind == accountapi.FlowKindSignOut || kind == accountapi.FlowKindUnlink) {
+	if known && ends(kind) {
 		return accountapi.Password
 	}
 	return accountapi.Identify
@@ -88,7 +88,7 @@ var changes = map[accountapi.FlowKind]device.Change{
 
 // MayBegin returns nil if a flow of the kind may begin on a device whose newest
 // link has the status, by a key of the given standing. Otherwise it is the
-// fault that the link gives, or Locked for what a pending key may not do.
+// fault that the link gives, or DeviceUnknown for what a pending key may not do.
 func MayBegin(kind accountapi.FlowKind, status device.Status, trusted bool) error {
 	if kind == accountapi.FlowKindLink {
 		// A pending key of a device without owner is as good as any: there is
@@ -100,7 +100,12 @@ func MayBegin(kind accountapi.FlowKind, status device.Status, trusted bool) erro
 	}
 	if !trusted && kind != accountapi.FlowKindUnlock {
 		// fails locked: the owner's unlock comes first.
-		return fault.New(fault.Locked, nil)
+		return fault.New(fault.DeviceUnknown, nil)
 	}
 	return nil
+}
+
+// ends reports whether a flow of the kind ends the link that the device has.
+func ends(kind accountapi.FlowKind) bool {
+	return kind == accountapi.FlowKindSignOut || kind == accountapi.FlowKindUnlink
 }

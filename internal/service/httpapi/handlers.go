@@ -57,7 +57,7 @@ func (h handlers) ReportEvents(ctx context.Context, r stub.ReportEventsRequestOb
 	a := askedOf(ctx)
 	if !a.caller.Trusted() {
 		// fails locked: a stranger's key does not write the owner's list.
-		return nil, fault.New(fault.Locked, nil)
+		return nil, fault.New(fault.DeviceUnknown, nil)
 	}
 	events := make([]device.Event, len(r.Body.Events))
 	for i, e := range r.Body.Events {

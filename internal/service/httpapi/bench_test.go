@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package httpapi_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/service/apitest"
+)
+
+// BenchmarkStatements is to be read beside BenchmarkStatementsFloor: the same
+// client, the same TLS, and nothing but a signature made. Requests are signed
+// before the clock runs: that is the devices' work.
+func BenchmarkStatements(b *testing.B) {
+	s := apitest.Start(b)
+	requests := make([]*http.Request, b.N)
+	devices := make([]*apitest.Device, 64)
+	for i := range devices {
+		devices[i] = s.Device(b)
+	}
+	for i := range requests {
+		d := devices[i%len(devices)]
+		nonce, err := s.API.NewNonce()
+		if err != nil {
+			b.Fatal(err)
+		}
+		d.Nonce = nonce
+		body, err := json.Marshal(accountapi.StatementRequest{Nonce: apitest.NewNonce()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		requests[i], err = d.Request(b.Context(), http.MethodPost, "/v1/devices/"+d.ID+"/statement", apitest.NewKey(), body)
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	ask(b, http1(s.CA), requests)
+}
+
+// BenchmarkStatementsFloor is bare TLS and one Ed25519 signature.
+func BenchmarkStatementsFloor(b *testing.B) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer := bytes.Repeat([]byte("x"), 600)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sig := ed25519.Sign(key, body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer)
+		_, _ = w.Write(sig)
+	}))
+	srv.StartTLS()
+	defer srv.Close()
+	requests := make([]*http.Request, b.N)
+	for i := range requests {
+		requests[i], err = http.NewRequestWithContext(b.Context(), http.MethodPost, srv.URL+"/", bytes.NewReader(answer[:60]))
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	ask(b, srv.Client(), requests)
+}
+
+func http1(ca []byte) *http.Client {
+	c := apitest.Client(ca)
+	t := c.Transport.(*http.Transport)
+	t.ForceAttemptHTTP2 = false
+	t.TLSClientConfig.NextProtos = []string{"http/1.1"}
+	return c
+}
+
+func ask(b *testing.B, c *http.Client, requests []*http.Request) {
+	b.Helper()
+	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 64
+	var next atomic.Int64
+	b.SetParallelism(16)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			resp, err := c.Do(requests[next.Add(1)-1])
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != http.StatusOK {
+				b.Errorf("got %d, %v", resp.StatusCode, err)
+				return
+			}
+		}
+	})
+}
