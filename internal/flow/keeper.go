@@ -113,7 +113,9 @@ func (k *Keeper) snapshot() Snapshot {
 		Status: k.status, DeviceID: r.DeviceID, AccountID: r.AccountID, Hint: r.Hint,
 		LinkID: r.Link.ID, LinkedAt: r.LinkedAt, Connectivity: k.conn,
 		LastCheckIn: k.checked, Rule: k.rule,
-		RetryAfter: r.Wait.Left(k.ports.Clock.Boot()).Round(time.Second),
+	}
+	if r.Wait.Seconds > 0 {
+		s.RetryAfter = r.Wait.Left(k.ports.Clock.Boot()).Round(time.Second)
 	}
 	if r.Lost {
 		s.LostMessage, s.LostContact = r.LostMessage, r.LostContact

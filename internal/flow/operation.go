@@ -194,6 +194,7 @@ func (f *Flow) commit(ctx context.Context, creds Credentials, op Operation) (loc
 			return st, receipt, nil
 		}
 		e := fault.As(err)
+		f.m.log.Info("the operation waits for the account service", "kind", op.Kind, "code", fault.CodeOf(err), "cause", err)
 		if err != nil && !outage(e) {
 			lost = true
 		}

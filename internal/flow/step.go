@@ -136,6 +136,10 @@ func (a *answer) take(key string, want int, v any) error {
 		}
 	case wantSecret:
 		b, ok := v.(secret.Bytes)
+		if s, isString := v.(string); isString {
+			// Allowed for clients that cannot do better; it cannot be wiped.
+			b, ok = secret.Bytes(s), true
+		}
 		if !ok {
 			return fault.Newf(fault.InvalidArgument, "The answer %q must be bytes or a string.", key)
 		}

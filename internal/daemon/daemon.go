@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package daemon wires accountlockd together and lives its life: settle the
+// state, export, take the name, be ready; stay while there is something to
+// stay for; leave.
+//
+// It must not decide about the lock, nor know a flow.
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/device"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/journal"
+	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/record"
+)
+
+// Options are what Run is told from outside.
+type Options struct {
+	Config  config.Config
+	Version string
+	// BusAddress is DBUS_SYSTEM_BUS_ADDRESS; empty is the system bus.
+	BusAddress string
+	Log        *slog.Logger
+}
+
+// ErrBusLost is the error of a daemon that lost the bus or its name: what is
+// in progress is in the journal, and systemd starts it again.
+var ErrBusLost = errors.New("the connection to the bus, or the name on it, was lost")
+
+// settleTime is how long a locked device's first question to the account
+// service may hold up the name: a released device then never shows the locked
+// screen, and one without a network does not wait noticeably.
+const settleTime = 3 * time.Second
+
+// Run lives until ctx ends, the daemon is idle, or the bus is lost. A nil error is
+// a daemon that left because it had nothing to do or was told to.
+func Run(ctx context.Context, o Options) error {
+	noDumps(o.Log)
+	if err := os.MkdirAll(o.Config.State.Directory, 0o700); err != nil {
+		// Not the end: the device can still be unlocked, and says what failed.
+		o.Log.Error("cannot make the state directory", "error", err)
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	p, err := newParts(work, o)
+	if err != nil {
+		return err
+	}
+	defer p.close(stop)
+	server, err := bus.Connect(ctx, bus.Config{
+		Address: o.BusAddress, Version: o.Version,
+		UseUIDs: o.Config.Authorization.Mode == config.AuthorizeUID, UIDs: o.Config.Authorization.UIDs,
+		Flows: p.flows, Reporter: p.report, Support: p.service, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
+	p.report.online(server)
+	p.keeper.Observe(server)
+	p.flows.Observe(server)
+	p.settle(ctx)
+	if err := server.Own(); err != nil {
+		return err
+	}
+	life := &life{Options: o, parts: p, server: server}
+	return life.live(ctx)
+}
+
+// parts are the pieces below the bus.
+type parts struct {
+	log     *slog.Logger
+	service service
+	journal *journal.Journal
+	keeper  *flow.Keeper
+	flows   *flow.Manager
+	report  *report
+}
+
+func newParts(ctx context.Context, o Options) (*parts, error) {
+	store, err := record.Open(o.Config.Record.Store)
+	if err != nil {
+		return nil, err
+	}
+	evidence := gather(o.Config, store)
+	p := &parts{log: o.Log, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
+	var known lock.KeySet
+	if evidence.Store == lock.StoreValid {
+		known = evidence.Record.KeySet
+	}
+	var serr error
+	if p.service, serr = newService(o.Config, known); serr != nil {
+		o.Log.Error("cannot use the account service's configuration", "error", serr)
+	}
+	p.keeper = flow.NewKeeper(flow.Ports{
+		Conversation: p.service, Registry: p.service, Trust: p.service,
+		Record: store, Marker: device.Marker{Dir: o.Config.State.Directory},
+		Gate: noGate{}, Journal: p.journal, Diary: p.journal,
+		Clock:    clock{},
+		Hardware: hardware{sources: o.Config.Device.Identity},
+		Random:   rand.Reader,
+	}, evidence, o.Log)
+	p.flows = flow.NewManager(ctx, p.keeper, o.Log)
+	p.report = newReport(o, evidence, store, p, serr)
+	return p, nil
+}
+
+// settle asks the account service once where the device is locked, and takes
+// up what a crash or a restart left unfinished.
+func (p *parts) settle(ctx context.Context) {
+	if err := p.flows.Resume(ctx); err != nil {
+		p.log.Error("cannot read the operations in the journal", "error", err)
+	}
+	if p.keeper.Snapshot().Status.Open() || p.flows.Busy() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if err := p.flows.CheckIn(ctx); err != nil {
+		p.log.Info("the account service could not be asked at start; the device stays locked", "error", err)
+	}
+}
+
+// close ends what is under way, in the order in which it was begun.
+func (p *parts) close(stop context.CancelFunc) {
+	stop()
+	p.flows.Close()
+	p.service.Close()
+	if err := p.journal.Close(); err != nil {
+		p.log.Warn("cannot close the journal", "error", err)
+	}
+}
+
+// noDumps keeps passwords out of core files and from other processes of the
+// same user (prctl(2) PR_SET_DUMPABLE, setrlimit(2) RLIMIT_CORE).
+func noDumps(log *slog.Logger) {
+	err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	lim := unix.Rlimit{}
+	if err = errors.Join(err, unix.Setrlimit(unix.RLIMIT_CORE, &lim)); err != nil {
+		log.Warn("cannot switch core dumps off", "error", err)
+	}
+}
+
+// noGate is `[gate] mode = "none"`: nothing is held back from booting.
+type noGate struct{}
+
+// Poke implements flow.Gate.
+func (noGate) Poke(context.Context) error { return nil }
+
+type clock struct{}
+
+// Boot implements flow.Clock.
+func (clock) Boot() lock.Boot { return device.Machine{}.Boot() }
+
+// Now implements flow.Clock.
+func (clock) Now() time.Time { return time.Now() }
+
+// hardware turns the machine's identities into the flow's.
+type hardware struct {
+	device.Machine
+	sources []string
+}
+
+// Identities implements flow.Hardware.
+func (h hardware) Identities(recordID []byte) []flow.Identity {
+	var out []flow.Identity
+	for _, i := range h.Machine.Identities(h.sources, recordID) {
+		out = append(out, flow.Identity{Source: i.Source, Digest: i.Digest})
+	}
+	return out
+}
+
+// gather is what the decision at start rests on.
+func gather(c config.Config, store *record.Store) lock.Evidence {
+	e := lock.Evidence{Provisioned: c.Provisioned(), Policy: lock.MissingPolicy(c.Policy.MissingRecord)}
+	e.Store, e.Record, e.OneCopy, _ = store.Look()
+	e.Marker, _ = device.Marker{Dir: c.State.Directory}.Read()
+	return e
+}

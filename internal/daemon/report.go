@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/record"
+)
+
+// report answers Explain and Diagnose. It holds no secret, and shows none.
+type report struct {
+	Options
+
+	evidence lock.Evidence
+	store    *record.Store
+	parts    *parts
+	// serviceErr is what is wrong with the account service's configuration.
+	serviceErr error
+
+	mu     sync.Mutex
+	server *bus.Server
+}
+
+var _ bus.Reporter = (*report)(nil)
+
+func newReport(o Options, e lock.Evidence, s *record.Store, p *parts, serr error) *report {
+	return &report{Options: o, evidence: e, store: s, parts: p, serviceErr: serr}
+}
+
+func (r *report) online(s *bus.Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.server = s
+}
+
+// Explain implements bus.Reporter: the deciding rule first, then what it rests
+// on.
+func (r *report) Explain() []bus.Fact {
+	s := r.parts.keeper.Snapshot()
+	boot := lock.Decide(r.evidence)
+	reading := r.store.Read()
+	facts := []bus.Fact{
+		{Name: "state", Source: "rule", Details: map[string]string{"state": string(s.Status.State), "reason": string(s.Status.Reason), "rule": s.Rule}},
+		{Name: "at-start", Source: "rule", Details: map[string]string{"state": string(boot.Status.State), "reason": string(boot.Status.Reason), "rule": boot.Rule}},
+		{Name: "record", Source: "record store", Details: r.recordDetails(reading)},
+		{Name: "marker", Source: "state directory", Details: map[string]string{
+			"present-at-start": strconv.FormatBool(len(r.evidence.Marker) > 0),
+			"matched-at-start": strconv.FormatBool(lock.MarkerMatches(r.evidence.Record, r.evidence.Marker)),
+		}},
+		{Name: "policy", Source: "configuration", Details: map[string]string{
+			"provisioned": strconv.FormatBool(r.Config.Provisioned()), "missing_record": string(r.evidence.Policy),
+		}},
+		{Name: "account service", Source: "last contact", Details: map[string]string{
+			"connectivity": string(s.Connectivity), "last-check-in": strconv.FormatInt(s.LastCheckIn, 10),
+		}},
+	}
+	return facts
+}
+
+func (r *report) recordDetails(reading record.Reading) map[string]string {
+	d := map[string]string{"store": string(reading.Store), "sequence": strconv.FormatUint(reading.Sequence, 10), "link-id": reading.Record.Link.ID}
+	for i, slot := range reading.Slots {
+		d["slot-"+strconv.Itoa(i)] = fmt.Sprintf("%v", slot)
+	}
+	if reading.Err != nil {
+		d["error"] = reading.Err.Error()
+	}
+	return d
+}
+
+// Diagnose implements bus.Reporter.
+func (r *report) Diagnose(ctx context.Context) []bus.Check {
+	return []bus.Check{r.checkConfig(), r.checkRecord(), r.checkState(), r.checkTier(), r.checkClock(), r.checkService(ctx)}
+}
+
+func (r *report) checkConfig() bus.Check {
+	switch {
+	case !r.Config.Provisioned():
+		return bus.Check{Name: "configuration", Result: "warning", Message: "No account service is configured, so this device has no lock."}
+	case r.serviceErr != nil:
+		return bus.Check{Name: "configuration", Result: "failed", Message: r.serviceErr.Error()}
+	}
+	return bus.Check{Name: "configuration", Result: "ok", Message: "The account service is configured.", Details: map[string]string{"url": r.Config.AccountAPI.URL}}
+}
+
+func (r *report) checkRecord() bus.Check {
+	reading := r.store.Read()
+	c := bus.Check{Name: "record", Details: r.recordDetails(reading)}
+	switch {
+	case reading.Store == lock.StoreValid && !reading.OneCopy:
+		c.Result, c.Message = "ok", "The lock record is whole."
+	case reading.Store == lock.StoreValid:
+		c.Result, c.Message = "warning", "One of the lock record's two copies is damaged; the next change of ownership mends it."
+	case reading.Store == lock.StoreBlank:
+		c.Result, c.Message = "ok", "The record store is there and blank."
+	default:
+		c.Result, c.Message = "failed", "The lock record cannot be used: the store is "+string(reading.Store)+"."
+	}
+	return c
+}
+
+func (r *report) checkState() bus.Check {
+	dir := r.Config.State.Directory
+	st, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return bus.Check{Name: "state directory", Result: "failed", Message: fmt.Sprintf("It cannot be used: %v.", err)}
+	case st.Mode().Perm()&0o077 != 0:
+		return bus.Check{Name: "state directory", Result: "warning", Message: dir + " can be entered by others than the daemon's user."}
+	case unix.Access(dir, unix.W_OK) != nil:
+		return bus.Check{Name: "state directory", Result: "failed", Message: dir + " cannot be written."}
+	}
+	return bus.Check{Name: "state directory", Result: "ok", Message: "It can be read and written.", Details: map[string]string{"directory": dir}}
+}
+
+func (r *report) checkTier() bus.Check {
+	return bus.Check{Name: "tier", Result: "warning", Message: "Tier 0: the record is bound to no TPM; whoever can write it while the device is off can forge it.", Details: map[string]string{"tier": "0"}}
+}
+
+func (r *report) checkClock() bus.Check {
+	now := time.Now()
+	if r.evidence.Record.TrustedTime > now.Unix()+60 {
+		return bus.Check{Name: "clock", Result: "failed", Message: "The clock is behind the account service's last signed time.", Details: map[string]string{"clock": now.UTC().Format(time.RFC3339)}}
+	}
+	return bus.Check{Name: "clock", Result: "ok", Message: "The clock is not behind the account service's last signed time.", Details: map[string]string{"clock": now.UTC().Format(time.RFC3339)}}
+}
+
+// checkService asks for something that needs no device and no secret.
+func (r *report) checkService(ctx context.Context) bus.Check {
+	if !r.Config.Provisioned() {
+		return bus.Check{Name: "account service", Result: "skipped", Message: "None is configured."}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	defer cancel()
+	if _, err := r.parts.service.Support(ctx, ""); err != nil {
+		f := fault.As(err)
+		return bus.Check{Name: "account service", Result: "failed", Message: f.Message + " " + f.Remedy, Details: map[string]string{"error": string(f.Code)}}
+	}
+	return bus.Check{Name: "account service", Result: "ok", Message: "It answers and is trusted."}
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+
+	"github.com/accountlock/accountlock/internal/accountapi/client"
+	"github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// service is everything that the daemon asks of the account service.
+type service interface {
+	flow.Conversation
+	flow.Registry
+	flow.Trust
+	bus.Supporter
+	Close()
+}
+
+var (
+	_ service = (*client.Client)(nil)
+	_ service = absent{}
+)
+
+// newService returns the client of the configured account service. Where the
+// configuration or its files are wrong it is a service that says so at each
+// call, and err is the cause: the device stays as locked as it is, and the
+// daemon stays there to tell why.
+func newService(c config.Config, known lock.KeySet) (service, error) {
+	if !c.Provisioned() {
+		return absent{fault.Newf(fault.ServiceUnavailable, "No account service is configured on this device.")}, nil
+	}
+	cl, err := client.New(client.Config{
+		URL: c.AccountAPI.URL, CAFile: c.AccountAPI.CAFile, Pins: c.AccountAPI.Pins,
+		KeySetFile: c.AccountAPI.KeySet, Known: known,
+	})
+	if err != nil {
+		f := fault.New(fault.ServiceUntrusted, err)
+		f.Message = "This device's configuration does not say rightly which account service to trust."
+		f.Remedy = "This is not a password problem: ask support, or run 'accountlockctl doctor'."
+		return absent{f}, err
+	}
+	return cl, nil
+}
+
+// absent is an account service that cannot be asked.
+type absent struct{ why *fault.Error }
+
+func (a absent) Begin(context.Context, flow.Credentials, flow.Begin) (flow.Remote, error) {
+	return flow.Remote{}, a.why
+}
+
+func (a absent) Answer(context.Context, flow.Credentials, string, flow.Answer) (flow.Remote, error) {
+	return flow.Remote{}, a.why
+}
+
+func (a absent) Resend(context.Context, flow.Credentials, string) (flow.Remote, error) {
+	return flow.Remote{}, a.why
+}
+
+func (a absent) End(context.Context, flow.Credentials, string) error { return a.why }
+
+func (a absent) Enrol(context.Context, flow.Credentials, []flow.Identity, string) (string, error) {
+	return "", a.why
+}
+
+func (a absent) State(context.Context, flow.Credentials, string, flow.Nonce) (lock.Statement, error) {
+	return lock.Statement{}, a.why
+}
+
+func (a absent) Support(context.Context, string) ([]flow.Contact, error) { return nil, a.why }
+
+func (a absent) KeySet() lock.KeySet { return lock.KeySet{} }
+
+func (a absent) Close() {}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package story_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+func TestFromLinkToUnlink(t *testing.T) {
+	r := newRig(t)
+	r.wantState("unlinked")
+
+	r.run("Link")
+	r.wantState("linked")
+	hint := r.get("AccountHint").Value().(string)
+	if hint == "" || strings.Contains(hint, r.demo.Email) {
+		t.Fatalf("the hint is %q", hint)
+	}
+
+	r.reset()
+	r.wantState("locked factory-reset")
+	if got := r.get("AccountHint").Value().(string); got != hint {
+		t.Fatalf("after the reset the hint is %q", got)
+	}
+
+	c := r.begin("Unlock")
+	if got := c.prompt()["account-hint"].Value(); got != hint {
+		t.Fatalf("the prompt's hint is %v", got)
+	}
+	wrong := r.demo.person
+	wrong.Password = "not the password"
+	r.wantError(c.answer(wrong), "InvalidCredentials")
+	e := c.get("Error").Value().([]any)
+	if e[0] != "org.accountlock.AccountLock1.Error.InvalidCredentials" || e[3] != true {
+		t.Fatalf("the flow's Error is %v", e)
+	}
+	other := r.begin("Unlock")
+	r.wantError(other.answer(r.demo.Other), "WrongAccount")
+
+	r.stopServer()
+	r.wantError(c.submit(map[string]any{"password": []byte(r.demo.Password)}), "ServiceUnavailable")
+	r.wantState("locked factory-reset")
+	if got := r.get("Connectivity").Value(); got != "service-unreachable" {
+		t.Fatalf("Connectivity is %v", got)
+	}
+	r.startServer()
+	if err := c.answer(r.demo.person); err != nil {
+		t.Fatal(err)
+	}
+	if c.step() != "done" {
+		t.Fatalf("the unlock is at %s", c.step())
+	}
+	r.wantState("linked")
+
+	r.run("SignOut")
+	r.wantState("signed-out")
+	r.reset()
+	r.wantState("signed-out")
+
+	r.run("Link")
+	r.wantState("linked")
+	id := r.get("DeviceId").Value().(string)
+	r.admin("device", "lost", id, "--message", "Please call", "--contact", "+49 30 1")
+	if err := r.call("CheckIn").Err; err != nil {
+		t.Fatal(err)
+	}
+	r.wantState("locked lost")
+	if m := r.get("LostMessage").Value().(map[string]string); m["message"] != "Please call" || m["contact"] != "+49 30 1" {
+		t.Fatalf("LostMessage is %v", m)
+	}
+	r.restart()
+	r.wantState("locked lost")
+	r.admin("device", "found", id)
+	if err := r.call("CheckIn").Err; err != nil {
+		t.Fatal(err)
+	}
+	r.wantState("locked lost")
+	r.run("Unlock")
+	r.wantState("linked")
+
+	r.run("Unlink")
+	r.wantState("unlinked")
+	r.reset()
+	r.wantState("unlinked")
+	if got := r.get("AccountHint").Value().(string); got != "" {
+		t.Fatalf("an unlinked device keeps the hint %q", got)
+	}
+	if got := r.get("DeviceId").Value().(string); got != id {
+		t.Fatalf("the device ID changed from %s to %s", id, got)
+	}
+
+	// Nothing that anything printed, and nothing in a file, holds a password.
+	secrets := []string{r.demo.Password, r.demo.Other.Password, wrong.Password}
+	r.bus.MustNotPrint(t, secrets...)
+	for _, dir := range []string{"kept", "wiped", "run"} {
+		mustNotHold(t, r.path(dir), secrets)
+	}
+}
+
+func mustNotHold(t *testing.T, dir string, secrets []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		for _, s := range secrets {
+			if strings.Contains(string(raw), s) {
+				t.Errorf("%s holds a password", path)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPasswordMayComeAsAStringToo(t *testing.T) {
+	r := newRig(t)
+	c := r.begin("Link")
+	if err := c.submit(map[string]any{"identifier": r.demo.AccountID}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.submit(map[string]any{"password": r.demo.Password}); err != nil {
+		t.Fatal(err)
+	}
+	if c.step() != "confirm" {
+		t.Fatalf("the link is at %s", c.step())
+	}
+	// Saying no ends it, and nothing is armed.
+	if err := c.submit(map[string]any{"confirm": false}); err != nil {
+		t.Fatal(err)
+	}
+	if c.step() != "failed" {
+		t.Fatalf("the link is at %s", c.step())
+	}
+	r.reset()
+	r.wantState("unlinked")
+}
+
+func TestASignalTellsOfEachChange(t *testing.T) {
+	r := newRig(t)
+	signals := make(chan *dbus.Signal, 256)
+	r.conn.Signal(signals)
+	if err := r.conn.AddMatchSignal(dbus.WithMatchObjectPath("/org/accountlock/AccountLock1")); err != nil {
+		t.Fatal(err)
+	}
+	r.run("Link")
+	r.run("Unlink")
+	if err := r.manager().Call("org.freedesktop.DBus.Peer.Ping", 0).Err; err != nil {
+		t.Fatal(err)
+	}
+	r.conn.RemoveSignal(signals)
+	close(signals)
+	var states []string
+	finished, added := 0, 0
+	for s := range signals {
+		switch s.Name {
+		case "org.freedesktop.DBus.Properties.PropertiesChanged":
+			if v, ok := s.Body[1].(map[string]dbus.Variant)["State"]; ok {
+				states = append(states, v.Value().(string))
+			}
+		case "org.accountlock.AccountLock1.Flow.Finished":
+			finished++
+		case "org.freedesktop.DBus.ObjectManager.InterfacesAdded":
+			added++
+		}
+	}
+	if strings.Join(states, " ") != "linked unlinked" || finished != 2 || added != 2 {
+		t.Fatalf("states %v, %d finished, %d added", states, finished, added)
+	}
+}
