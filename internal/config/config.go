@@ -114,10 +114,10 @@ const (
 // Daemon is `[daemon]`.
 type Daemon struct {
 	// IdleExit is how long the daemon stays with nothing to do; 0 is for ever, at
-	// most an hour.
+	// most a day.
 	IdleExit time.Duration
 	// CheckInInterval is the time between two check-ins with the account service,
-	// from a minute to a week.
+	// from a second (for trying things out) to a week.
 	CheckInInterval time.Duration
 }
 

@@ -23,8 +23,8 @@ const (
 	maxPins        = 16
 	maxUIDs        = 64
 	maxIdentity    = 16
-	maxIdleExit    = time.Hour
-	minCheckIn     = time.Minute
+	maxIdleExit    = 24 * time.Hour
+	minCheckIn     = time.Second
 	maxCheckIn     = 7 * 24 * time.Hour
 	pinPrefix      = "sha256/"
 	pinSize        = 32

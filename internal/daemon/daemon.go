@@ -21,6 +21,7 @@ import (
 	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/device"
 	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/gate"
 	"github.com/accountlock/accountlock/internal/journal"
 	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/record"
@@ -94,7 +95,11 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	evidence := gather(o.Config, store)
+	marker := device.Marker{Dir: o.Config.State.Directory}
+	evidence, problems := gate.Evidence(o.Config, store, marker)
+	for _, problem := range problems {
+		o.Log.Error("the record store is not as it should be", "error", problem)
+	}
 	p := &parts{log: o.Log, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
 	var known lock.KeySet
 	if evidence.Store == lock.StoreValid {
@@ -106,7 +111,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	}
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Trust: p.service,
-		Record: store, Marker: device.Marker{Dir: o.Config.State.Directory},
+		Record: store, Marker: marker,
 		Gate: noGate{}, Journal: p.journal, Diary: p.journal,
 		Clock:    clock{},
 		Hardware: hardware{sources: o.Config.Device.Identity},
@@ -180,12 +185,4 @@ func (h hardware) Identities(recordID []byte) []flow.Identity {
 		out = append(out, flow.Identity{Source: i.Source, Digest: i.Digest})
 	}
 	return out
-}
-
-// gather is what the decision at start rests on.
-func gather(c config.Config, store *record.Store) lock.Evidence {
-	e := lock.Evidence{Provisioned: c.Provisioned(), Policy: lock.MissingPolicy(c.Policy.MissingRecord)}
-	e.Store, e.Record, e.OneCopy, _ = store.Look()
-	e.Marker, _ = device.Marker{Dir: c.State.Directory}.Read()
-	return e
 }

@@ -48,7 +48,8 @@ func (m Machine) Identities(sources []string, random []byte) []Identity {
 	for _, s := range sources {
 		switch path, isFile := strings.CutPrefix(s, "file:"); {
 		case isFile:
-			if v := m.value(path); usable(v) {
+			// The vendor's own word is taken as it is.
+			if v := m.value(path); v != "" {
 				add("file", v)
 			}
 		case s == "devicetree":
