@@ -6,6 +6,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"io"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -159,6 +161,13 @@ func (w *world) try(a account.Attempt, code fault.Code) *fault.Error {
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// logTo has a service log into b, at every level.
+func logTo(b io.Writer) func(*account.Config) {
+	return func(c *account.Config) {
+		c.Log = slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug - 8}))
+	}
+}
 
 // address is the n-th of many addresses.
 func address(n int) netip.Addr {

@@ -140,6 +140,7 @@ func pool(cfg Config, path string, size int, writes bool) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the database %q: %w", path, err)
 	}
+	connector = statementCache{connector}
 	if cfg.Wrap != nil {
 		connector = cfg.Wrap(connector)
 	}
