@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ctl
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/fault"
+)
+
+// The steps that end a flow, and the one that outlasts a client. Every other
+// step is drawn and answered by what its prompt says.
+const (
+	stepDone    = "done"
+	stepFailed  = "failed"
+	stepWait    = "wait"
+	stepWorking = "working"
+)
+
+const (
+	// pollEvery is how long a step may have changed without a signal.
+	pollEvery = time.Second
+	// longWait is what nobody sits through: the command ends and says until
+	// when.
+	longWait = 2 * time.Minute
+	// workLimit bounds the watching, not the work.
+	workLimit = 15 * time.Minute
+)
+
+// flowResult is what came of a flow, and what --json prints of it.
+type flowResult struct {
+	Flow         string `json:"flow"`
+	Outcome      string `json:"outcome"`
+	State        string `json:"state"`
+	LockReason   string `json:"lock_reason"`
+	RecoveryCode string `json:"recovery_code,omitempty"`
+	Receipt      string `json:"receipt,omitempty"`
+	// Warning is a refusal that stands although the flow is done.
+	Warning *failure `json:"warning,omitempty"`
+}
+
+// conversation is one flow with one person or script.
+type conversation struct {
+	flow    *remote
+	draw    *drawer
+	answers *answers
+	person  *person // nil in a script
+
+	// code is a recovery code that was answered for on the command line and may
+	// be in force: nobody has read it on a screen, so it has to be printed.
+	code string
+	// working: an operation has begun, which no cancelling ends.
+	working bool
+}
+
+// run goes from step to step until the flow has ended.
+func (c *conversation) run(ctx context.Context, method string) (flowResult, error) {
+	res, err := c.steps(ctx, method)
+	if err != nil && c.flow.end == nil {
+		err = c.leave(ctx, err)
+	}
+	res.RecoveryCode = c.code
+	return res, err
+}
+
+func (c *conversation) steps(ctx context.Context, method string) (flowResult, error) {
+	if method != "" {
+		if err := c.choose(ctx, method); err != nil {
+			return flowResult{}, err
+		}
+	}
+	for {
+		s, err := c.flow.get(ctx)
+		if err != nil {
+			return flowResult{}, err
+		}
+		c.working = s.Step == stepWorking
+		switch {
+		case s.Step == stepDone:
+			c.draw.step(s)
+			return c.done(ctx, s)
+		case s.Step == stepFailed:
+			return flowResult{Flow: s.Kind, Outcome: stepFailed}, c.failed(ctx, s)
+		case len(s.Fields) == 0:
+			err = c.watch(ctx, s)
+		default:
+			err = c.answer(ctx, s)
+		}
+		if err != nil {
+			return flowResult{Flow: s.Kind}, err
+		}
+	}
+}
+
+// answer asks for one answer and hands it in. A refusal of what a person typed
+// is shown, and the step asked again; a refusal in a script ends the command.
+func (c *conversation) answer(ctx context.Context, s snapshot) error {
+	c.draw.step(s)
+	a, err := c.answers.collect(ctx, s, c.person)
+	var way detour
+	switch {
+	case errors.As(err, &way):
+		return c.detour(ctx, way)
+	case err != nil:
+		return err
+	}
+	err = c.flow.submit(ctx, a.values)
+	a.wipe()
+	if err == nil {
+		if code := s.text("recovery-code"); code != "" && !a.typed {
+			c.code = code
+		}
+		return nil
+	}
+	f := c.explain(ctx, err)
+	if !a.typed || !answerable(f) {
+		return f
+	}
+	c.draw.refusal(f)
+	return nil
+}
+
+// explain adds to a refused answer what the flow says of it.
+func (c *conversation) explain(ctx context.Context, err error) *failure {
+	f := asFailure(gone(err))
+	f.answered = true
+	if s, err := c.flow.get(ctx); err == nil && s.Error.Name == f.Name {
+		return s.Error.failure()
+	}
+	return f
+}
+
+// answerable reports whether the step still stands after a refusal: not where
+// the flow, the daemon or the person is gone.
+func answerable(f *failure) bool {
+	switch f.Name {
+	case errorPrefix + string(fault.Timeout), errorPrefix + string(fault.NotAuthorized), cancelledName:
+		return false
+	}
+	return len(f.Name) > len(errorPrefix) && f.Name[:len(errorPrefix)] == errorPrefix
+}
+
+func (c *conversation) detour(ctx context.Context, d detour) error {
+	var err error
+	if d.resend {
+		err = c.flow.resend(ctx)
+	} else {
+		err = c.choose(ctx, d.method)
+	}
+	switch {
+	case err != nil && answerable(asFailure(err)):
+		c.draw.refusal(asFailure(err))
+		return nil
+	case err == nil && d.resend:
+		c.draw.say("It was sent again.")
+	}
+	return err
+}
+
+func (c *conversation) choose(ctx context.Context, method string) error {
+	err := c.flow.choose(ctx, method)
+	if err != nil {
+		return gone(err)
+	}
+	c.draw.last = ""
+	return nil
+}
+
+// watch waits at a step that asks for nothing.
+func (c *conversation) watch(ctx context.Context, s snapshot) error {
+	c.draw.step(s)
+	if until := s.time("until"); s.Step == stepWait && until.Sub(c.draw.now()) > longWait {
+		return failed(fault.RecoveryPending, "This has to wait until "+c.draw.moment(until)+".",
+			"Come back then and run the command again.")
+	}
+	started := time.Now()
+	for at, same := s, true; same; same = at.Step == s.Step && len(at.Fields) == 0 {
+		if at.Step == stepWorking {
+			c.draw.progress(at.Progress)
+		}
+		c.draw.trouble(at.Error)
+		if c.working && time.Since(started) > workLimit {
+			return failed(fault.Timeout, "It is still in progress.",
+				"accountlockd carries it to its end; see accountlockctl status.")
+		}
+		if err := c.flow.changed(ctx, pollEvery); err != nil {
+			return err
+		}
+		var err error
+		if at, err = c.flow.get(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *conversation) done(ctx context.Context, s snapshot) (flowResult, error) {
+	end := c.flow.finished(ctx)
+	res := flowResult{Flow: s.Kind, Outcome: stepDone}
+	res.Receipt, _ = end.Result["receipt"].Value().(string)
+	if s.Error.Name != "" {
+		res.Warning = s.Error.failure()
+	}
+	// The state itself, since Finished carries no reason and may be lost.
+	now, err := c.flow.c.state(ctx)
+	res.State, res.LockReason = now.State, now.LockReason
+	if state, ok := end.Result["state"].Value().(string); ok && err != nil {
+		res.State, err = state, nil
+	}
+	return res, err
+}
+
+func (c *conversation) failed(ctx context.Context, s snapshot) error {
+	// What is over cannot be cancelled.
+	defer func() { c.flow.end = &ending{Outcome: stepFailed} }()
+	if s.Error.Name != "" {
+		return s.Error.failure()
+	}
+	if c.flow.finished(ctx).Outcome == "cancelled" {
+		return errCancelled
+	}
+	return failed(fault.Internal, "The flow failed and did not say why.", "")
+}
+
+// leave cancels the flow when the command ends before it, and says what that
+// means to the person.
+func (c *conversation) leave(ctx context.Context, why error) error {
+	err := c.flow.cancel(ctx)
+	f := asFailure(why)
+	if f.Name != cancelledName {
+		return f
+	}
+	if c.working || (err != nil && asFailure(err).Name == errorPrefix+string(fault.WrongStep)) {
+		return cancelled("It had begun already, and goes on without you.",
+			"accountlockd carries it to its end; see accountlockctl status.")
+	}
+	return errCancelled
+}

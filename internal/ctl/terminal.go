@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/accountlock/accountlock/internal/secret"
+)
+
+// tty is a terminal with a person at it.
+type tty struct {
+	in, out *os.File
+}
+
+var _ Terminal = (*tty)(nil)
+
+// openTTY returns a terminal where both ends are one; nil otherwise.
+func openTTY(in, out *os.File) *tty {
+	if !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) {
+		return nil
+	}
+	return &tty{in, out}
+}
+
+// ReadLine implements Terminal.
+func (t *tty) ReadLine(ctx context.Context, prompt string) (secret.Bytes, error) {
+	fmt.Fprint(t.out, prompt)
+	line, err := t.read(ctx)
+	if err != nil {
+		fmt.Fprintln(t.out)
+	}
+	return line, err
+}
+
+// ReadSecret implements Terminal.
+func (t *tty) ReadSecret(ctx context.Context, prompt string) (secret.Bytes, error) {
+	fd := int(t.in.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("cannot turn the echo off: %w", err)
+	}
+	quiet := *before
+	quiet.Lflag &^= unix.ECHO | unix.ECHONL
+	// Flushed, so that nothing typed before the question, and seen, is taken
+	// for the password.
+	if err := unix.IoctlSetTermios(fd, unix.TCSETSF, &quiet); err != nil {
+		return nil, fmt.Errorf("cannot turn the echo off: %w", err)
+	}
+	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, before) }()
+	fmt.Fprint(t.out, prompt)
+	line, err := t.read(ctx)
+	fmt.Fprintln(t.out)
+	return line, err
+}
+
+// maxLine is what the kernel hands over as one line at most (N_TTY_BUF_SIZE).
+const maxLine = 4096
+
+// read returns one line without its end. It waits in poll rather than in read,
+// so that a context that ends leaves no read behind to swallow the next line.
+func (t *tty) read(ctx context.Context) (secret.Bytes, error) {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("cannot wait for the terminal: %w", err)
+	}
+	defer func() { _ = unix.Close(wake) }()
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		close(woken)
+	})
+	defer func() {
+		if !stop() {
+			<-woken // the descriptor is closed after its last use
+		}
+	}()
+	fd := int(t.in.Fd())
+	for {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}} //nolint:gosec // descriptors are small
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return nil, fmt.Errorf("cannot wait for the terminal: %w", err)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if fds[0].Revents == 0 {
+			continue
+		}
+		return t.line(fd)
+	}
+}
+
+func (t *tty) line(fd int) (secret.Bytes, error) {
+	buf := make(secret.Bytes, maxLine)
+	n, err := unix.Read(fd, buf)
+	switch {
+	case err == unix.EIO: // the terminal was hung up
+		return nil, io.EOF
+	case err != nil:
+		return nil, fmt.Errorf("cannot read from the terminal: %w", err)
+	case n == 0:
+		return nil, io.EOF
+	}
+	return trimEnd(buf[:n]), nil
+}
+
+// Width implements Terminal.
+func (t *tty) Width() int {
+	if w, _, err := term.GetSize(int(t.out.Fd())); err == nil && w > 0 {
+		return w
+	}
+	return 80
+}
+
+// What linux/kd.h says of a console's keyboard lights.
+const (
+	kdGetLED = 0x4B64 // KDGKBLED
+	ledCaps  = 0x04   // K_CAPSLOCK
+)
+
+// CapsLock implements Terminal. Only a Linux console tells; a terminal
+// emulator or a remote session is never said to have it on.
+func (t *tty) CapsLock() bool {
+	flags, err := unix.IoctlGetInt(int(t.in.Fd()), kdGetLED)
+	return err == nil && flags&ledCaps != 0
+}
