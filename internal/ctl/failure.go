@@ -32,6 +32,14 @@ type failure struct {
 // Error implements error.
 func (f *failure) Error() string { return f.Name + ": " + f.Message }
 
+// short is the name as it stands behind the message, to look it up by.
+func (f *failure) short() string {
+	if f.Name == cancelledName {
+		return ""
+	}
+	return " (" + clean(f.Name[strings.LastIndexByte(f.Name, '.')+1:]) + ")"
+}
+
 // exitStatus is the error of a command that has printed its answer and ends
 // with a code other than 0.
 type exitStatus int

@@ -52,7 +52,7 @@ func (a *app) fail(f *failure) {
 		return
 	}
 	width := newDrawer(a.env, false).width
-	fmt.Fprintln(a.env.Stderr, wrap("accountlockctl: "+f.Message, "", width))
+	fmt.Fprintln(a.env.Stderr, wrap("accountlockctl: "+f.Message+f.short(), "", width))
 	if f.Remedy != "" {
 		fmt.Fprintln(a.env.Stderr, wrap(f.Remedy, indent, width))
 	}
