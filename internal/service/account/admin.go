@@ -80,8 +80,8 @@ func (s *Service) SetSecondFactor(ctx context.Context, id string, on bool) (Acco
 }
 
 // SetPassword gives an account another password, forgets the wrong guesses at
-// it, and tells the owner. Errors are faults: WeakPassword, InvalidArgument (no such account),
-// AccountDeleted, ServiceUnavailable.
+// it, and tells the owner. Errors are faults: WeakPassword, InvalidArgument (no
+// such account), AccountDeleted, ServiceUnavailable.
 func (s *Service) SetPassword(ctx context.Context, id string, password accountapi.Secret) error {
 	a, err := s.Get(ctx, id)
 	if err != nil {
@@ -111,11 +111,12 @@ func (s *Service) SetPassword(ctx context.Context, id string, password accountap
 	return nil
 }
 
-// Delete ends an account for good: its ID is retired, its identifiers are
-// free for others, and what OnDelete releases is released with it. Its password hash and
-// keyed hashes of its identifiers stay for 30 days, so that its owner is told
-// AccountDeleted instead of a wrong password. Errors are faults: InvalidArgument (no such account),
-// AccountDeleted (already); and what OnDelete returns.
+// Delete ends an account for good: its ID is retired, its identifiers are free
+// for others, and what OnDelete releases is released with it. Its password hash
+// and keyed hashes of its identifiers stay for 30 days, so that its owner is
+// told AccountDeleted instead of a wrong password. Errors are faults:
+// InvalidArgument (no such account), AccountDeleted (already); and what
+// OnDelete returns.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	var a Account
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {

@@ -98,9 +98,10 @@ func (c *counters) count(tx *sql.Tx, now time.Time) error {
 }
 
 // takeBack undoes count, for an attempt that was not wrong. right tells that
-// the password was right: then the earlier mistakes of this device at
-// this very account are taken back too, and no others. Clearing the device's whole count would
-// give four guesses at a stranger's account for each sign-in to one's own.
+// the password was right: then the earlier mistakes of this device at this very
+// account are taken back too, and no others. Clearing the device's whole count
+// would give four guesses at a stranger's account for each sign-in to one's
+// own.
 func (c *counters) takeBack(tx *sql.Tx, now time.Time, right bool) error {
 	if err := c.read(tx); err != nil {
 		return err
@@ -116,9 +117,9 @@ func (c *counters) takeBack(tx *sql.Tx, now time.Time, right bool) error {
 }
 
 // left is how many guesses remain, of this device and address, that cost no
-// delay (-1 if neither is known), and how long until the next is taken. What the account has left
-// is not told: guesses at one identifier would show in it at another, and so
-// that both are of one account.
+// delay (-1 if neither is known), and how long until the next is taken. What
+// the account has left is not told: guesses at one identifier would show in it
+// at another, and so that both are of one account.
 func (c *counters) left(now time.Time) (attempts int, wait time.Duration) {
 	left := int64(-1)
 	for _, n := range c.all {
@@ -146,7 +147,7 @@ func (c *counters) read(tx *sql.Tx) (err error) {
 		keys[i] = n.key
 		n.prior = tally{}
 	}
-	rows, err := tx.Query(`SELECT throttle_key, failures, since, until FROM throttles WHERE throttle_key IN (`+placeholders(1, len(keys))+`)`, keys...)
+	rows, err := tx.Query(`SELECT throttle_key, failures, since, until FROM throttles WHERE throttle_key IN (`+placeholders(1, len(keys))+`)`, keys...) //nolint:gosec // numbers of placeholders alone
 	if err != nil {
 		return fmt.Errorf("cannot read throttles: %w", err)
 	}
@@ -180,6 +181,7 @@ func (c *counters) write(tx *sql.Tx) error {
 		rows = append(rows, "("+placeholders(1+i*columns, columns)+")")
 		args = append(args, n.key, n.set.failures, millis(n.set.since), millis(n.set.until), millis(n.limit.stale(n.set)))
 	}
+	//nolint:gosec // numbers of placeholders alone are put in
 	_, err := tx.Exec(`INSERT INTO throttles (throttle_key, failures, since, until, stale_at) VALUES `+strings.Join(rows, ", ")+`
 		ON CONFLICT (throttle_key) DO UPDATE SET failures = excluded.failures, since = excluded.since,
 		until = excluded.until, stale_at = excluded.stale_at`, args...)

@@ -42,10 +42,11 @@ const settleTimeout = 10 * time.Second
 // Authenticate returns the account that a correct identifier and password name.
 //
 // Errors are faults: InvalidCredentials (counted; AttemptsLeft guesses are
-// still free of delay, RetryAfter is the delay this one has brought), RateLimited
-// (not counted; the wait grows no longer by asking), AccountBlocked and AccountDeleted (told
-// only after the right password; not counted), InvalidArgument (no text, empty or over 1024 bytes;
-// not counted), ServiceUnavailable (not counted). Whether the identifier or the password was
+// still free of delay, RetryAfter is the delay this one has brought),
+// RateLimited (not counted; the wait grows no longer by asking), AccountBlocked
+// and AccountDeleted (told only after the right password; not counted),
+// InvalidArgument (no text, empty or over 1024 bytes; not counted),
+// ServiceUnavailable (not counted). Whether the identifier or the password was
 // wrong shows neither in the error nor in the time taken: the same statements
 // run, and the same work of hashing is done.
 func (s *Service) Authenticate(ctx context.Context, a Attempt) (Account, error) {

@@ -35,9 +35,10 @@ type sentCode struct {
 	sentAt, expiresAt time.Time
 }
 
-// SendCode sends the owner of acct a new code for one purpose within one flow, by
-// mail if there is an address, else by SMS; the code sent before is void. It
-// returns where it went, masked, and when it expires. locale (BCP 47) is the language of the text.
+// SendCode sends the owner of acct a new code for one purpose within one flow,
+// by mail if there is an address, else by SMS; the code sent before is void. It
+// returns where it went, masked, and when it expires. locale (BCP 47) is the
+// language of the text.
 //
 // Errors are faults: RateLimited (sent half a minute ago, or too often),
 // InvalidArgument (nowhere to send it to), ServiceUnavailable (it could not be

@@ -171,7 +171,7 @@ func logTo(b io.Writer) func(*account.Config) {
 
 // address is the n-th of many addresses.
 func address(n int) netip.Addr {
-	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) //nolint:gosec // bytes are meant
+	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
 // counts counts what is asked of the database.

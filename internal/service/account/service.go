@@ -27,17 +27,19 @@ const minSecret = 32
 type Config struct {
 	// DB holds the accounts, migrated.
 	DB *store.DB
-	// Secret keys the hashes of codes, of throttled guessers and of the identifiers of deleted
-	// accounts: at least 32 random bytes, kept outside the database, the same for
-	// every process on it. Changing it voids codes and forgets throttles.
+	// Secret keys the hashes of codes, of throttled guessers and of the
+	// identifiers of deleted accounts: at least 32 random bytes, kept outside
+	// the database, the same for every process on it. Changing it voids codes
+	// and forgets throttles.
 	Secret secret.Bytes
 	// Notifier carries codes and notices; without one SendCode fails.
 	Notifier Notifier
 	// Region is whose phone numbers are meant where neither the number nor the
 	// caller says (ISO 3166-1 alpha-2); none by default.
 	Region string
-	// Hash are the parameters of password hashes; DefaultHashParams by default. On record may be
-	// others: such a hash is made anew when its owner signs in.
+	// Hash are the parameters of password hashes; DefaultHashParams by default.
+	// On record may be others: such a hash is made anew when its owner signs
+	// in.
 	Hash HashParams
 	// HashSlots is how many hashes are computed at once, each with its own
 	// memory; GOMAXPROCS by default. HashQueue is how many may wait; 64 a slot by default.
@@ -120,7 +122,7 @@ func (s *Service) keyed(parts ...string) string {
 	m := hmac.New(sha256.New, s.secret.Reveal())
 	for _, p := range parts {
 		fmt.Fprintf(m, "%d:", len(p))
-		io.WriteString(m, p) //nolint:errcheck,gosec // a hash takes everything
+		io.WriteString(m, p) //nolint:errcheck // a hash takes everything
 	}
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }

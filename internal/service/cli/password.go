@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +22,11 @@ const maxPasswordFile = 4096
 func readPassword(path string, stdin io.Reader) (p accountapi.Secret, err error) {
 	r := stdin
 	if path != "-" {
-		f, err := os.Open(path) //nolint:gosec // the operator's own file
+		f, err := os.Open(path)
 		if err != nil {
 			return nil, fault.Newf(fault.InvalidArgument, "The password file cannot be read: %s.", reason(err))
 		}
-		defer f.Close() //nolint:errcheck // it was only read
+		defer f.Close()
 		info, err := f.Stat()
 		if err != nil {
 			return nil, fault.New(fault.Internal, fmt.Errorf("cannot look at the password file: %w", err))
@@ -47,13 +48,11 @@ func readPassword(path string, stdin io.Reader) (p accountapi.Secret, err error)
 		clear(buf)
 		return nil, usage("The password file holds more than %d bytes.", maxPasswordFile)
 	}
-	if n > 0 && buf[n-1] == '\n' {
-		n--
-		if n > 0 && buf[n-1] == '\r' {
-			n--
-		}
+	line, ended := bytes.CutSuffix(buf[:n], []byte("\n"))
+	if ended {
+		line = bytes.TrimSuffix(line, []byte("\r"))
 	}
-	return accountapi.Secret(buf[:n]), nil
+	return line, nil
 }
 
 func reason(err error) error {

@@ -83,12 +83,12 @@ func (db *DB) provider() (*goose.Provider, error) {
 // lockForMigration keeps a second process from applying what this one applies.
 // The file stays: removing it would let a third lock another file of its name.
 func (db *DB) lockForMigration() (unlock func() error, err error) {
-	f, err := os.OpenFile(db.path+"-migrate", os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // beside the operator's own file
+	f, err := os.OpenFile(db.path+"-migrate", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the database for migration: %w", err)
 	}
 	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX) //nolint:gosec // a descriptor fits
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}

@@ -44,7 +44,7 @@ func run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, fn func(*sql.Tx
 	}
 	// After a commit this does nothing; after a panic of fn it gives the
 	// connection back.
-	defer tx.Rollback() //nolint:errcheck // the error that matters is fn's or Commit's
+	defer tx.Rollback()
 	if err := fn(tx); err != nil {
 		return err
 	}
