@@ -231,3 +231,23 @@ func (s *Service) Link(t testing.TB, d *Device, p Person) accountapi.LinkClaim {
 	}
 	return *Open(t, *done.Step.Statement, accountapi.TypeStatement, s.Set(t)).Link
 }
+
+// Forget empties the table of requests, as a crash before an answer was written
+// down leaves it.
+func (s *Service) Forget(t testing.TB) { s.exec(t, `DELETE FROM requests`) }
+
+// Unanswer makes every request one that is being answered until then.
+func (s *Service) Unanswer(t testing.TB, until time.Time) {
+	s.exec(t, `UPDATE requests SET status = 0, body = '', leased_to = $1`, until.UnixMilli())
+}
+
+func (s *Service) exec(t testing.TB, query string, args ...any) {
+	t.Helper()
+	err := s.DB.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), query, args...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

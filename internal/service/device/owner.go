@@ -132,6 +132,22 @@ FROM links l WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-
 	return out, rows.Err()
 }
 
+// SeenEvery is how exactly it is kept when a device was last seen.
+const SeenEvery = 10 * time.Minute
+
+// Seen notes when devices were last seen.
+func (r *Registry) Seen(ctx context.Context, devices map[string]time.Time) error {
+	return r.db.Tx(ctx, func(tx *sql.Tx) error {
+		for id, at := range devices {
+			err := exec(ctx, tx, `UPDATE devices SET seen_at = $1 WHERE id = $2 AND seen_at < $1`, at.UnixMilli(), id)
+			if err != nil {
+				return fmt.Errorf("cannot note that a device was seen: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
 // DropExpired removes the reservations that have run out and returns how many.
 func (r *Registry) DropExpired(ctx context.Context) (int64, error) {
 	var n int64

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -20,6 +21,8 @@ import (
 type DB interface {
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	Read(ctx context.Context, fn func(*sql.Tx) error) error
+	// PrepareRead parses a query that is asked often.
+	PrepareRead(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 // Registry is the account service's devices. It is safe for concurrent use and
@@ -29,6 +32,10 @@ type Registry struct {
 	notices Notices
 	now     func() time.Time
 	random  io.Reader
+
+	// callers is callerQuery, prepared when it is first asked.
+	mu      sync.Mutex
+	callers *sql.Stmt
 }
 
 // New returns the devices in db. Owners are told of changes through notices; now
@@ -84,10 +91,12 @@ WHERE k.device_id = $1 AND k.key_id = $2`
 // Caller returns the device with its key of the given ID. A device that is not
 // known, or not by this key, is fault.DeviceUnknown: it has to enrol.
 func (r *Registry) Caller(ctx context.Context, deviceID, keyID string) (Caller, error) {
+	query, err := r.callerStatement(ctx)
+	if err != nil {
+		return Caller{}, fmt.Errorf("cannot look up a device: %w", err)
+	}
 	c := Caller{DeviceID: deviceID, KeyID: keyID}
-	err := r.db.Read(ctx, func(tx *sql.Tx) error {
-		return scanCaller(tx.QueryRowContext(ctx, callerQuery, deviceID, keyID), &c)
-	})
+	err = scanCaller(query.QueryRowContext(ctx, deviceID, keyID), &c)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Caller{}, fault.New(fault.DeviceUnknown, nil)
 	}
@@ -95,6 +104,20 @@ func (r *Registry) Caller(ctx context.Context, deviceID, keyID string) (Caller, 
 		return Caller{}, fmt.Errorf("cannot look up a device: %w", err)
 	}
 	return c, nil
+}
+
+// callerStatement is the query of every statement that the service signs.
+func (r *Registry) callerStatement(ctx context.Context) (*sql.Stmt, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.callers == nil {
+		s, err := r.db.PrepareRead(ctx, callerQuery)
+		if err != nil {
+			return nil, err
+		}
+		r.callers = s
+	}
+	return r.callers, nil
 }
 
 func scanCaller(row *sql.Row, c *Caller) error {

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"time"
@@ -49,19 +50,25 @@ func (n *Nonces) New() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(append(b, n.mac(b)...)), nil
 }
 
-// Valid reports whether a server of this service gave the nonce within
-// NonceTime; of the future within as much, since servers' clocks differ.
-func (n *Nonces) Valid(nonce string) bool {
+// Check returns, in the form in which used nonces are stored, a nonce that a
+// server of this service gave within NonceTime; of the future within as much,
+// since servers' clocks differ. For any other it reports false.
+func (n *Nonces) Check(nonce string) (stored string, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
 	if err != nil || len(b) != nonceSize {
-		return false
+		return "", false
 	}
 	body := b[:nonceStamp+nonceRandom]
 	if !hmac.Equal(b[len(body):], n.mac(body)) {
-		return false
+		return "", false
 	}
 	given := time.UnixMilli(int64(binary.BigEndian.Uint64(body))) //nolint:gosec // the MAC says that New wrote it
-	return n.now().Sub(given).Abs() <= NonceTime
+	return hex.EncodeToString(body), n.now().Sub(given).Abs() <= NonceTime
+}
+
+// storedBefore returns what the stored nonces from before t are smaller than.
+func storedBefore(t time.Time) string {
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(t.UnixMilli()))) //nolint:gosec // the year is past 1970
 }
 
 func (n *Nonces) mac(b []byte) []byte {

@@ -11,16 +11,16 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 )
 
 const (
 	// keepAnswers is how long an idempotency key gets its first answer again.
 	keepAnswers = 24 * time.Hour
-	// keepNonces is how long a used nonce is known: it is refused by its age
-	// long before, whatever servers' clocks differ by.
-	keepNonces = 3 * NonceTime
+	// keepRequests is how long a request is known: longer, since its nonce may
+	// be of a server whose clock is behind. A nonce is refused by its age long
+	// before.
+	keepRequests = keepAnswers + 2*NonceTime
 	// maxBatch bounds how many requests are written in one transaction.
 	maxBatch = 64
 	// writeTime bounds one such transaction.
@@ -31,6 +31,8 @@ const (
 type DB interface {
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	Ping(ctx context.Context) error
+	// PrepareWrite parses a statement that is run often within Tx.
+	PrepareWrite(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 // kept is one signed request, with its answer once there is one.
@@ -71,6 +73,8 @@ type requests struct {
 	now  func() time.Time
 	jobs chan *job
 	done chan struct{}
+	// inserts is insertRequest, prepared; the writer's alone.
+	inserts *sql.Stmt
 }
 
 type job struct {
@@ -104,7 +108,7 @@ func (r *requests) name(keyID, idempotencyKey string) string {
 // digest returns what the table knows method, path and body by. It is keyed, since bodies
 // hold passwords.
 func (r *requests) digest(method, path string, body []byte) string {
-	return r.hash("digest", method, path, string(body))
+	return r.hash("digest", method, path, string(body))[:32]
 }
 
 func (r *requests) hash(parts ...string) string {
@@ -159,7 +163,10 @@ func (r *requests) write() {
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), writeTime)
-		err := r.db.Tx(ctx, func(tx *sql.Tx) error { return r.writeAll(ctx, tx, batch) })
+		err := r.prepare(ctx)
+		if err == nil {
+			err = r.db.Tx(ctx, func(tx *sql.Tx) error { return r.writeAll(ctx, tx, batch) })
+		}
 		cancel()
 		for _, j := range batch {
 			if err != nil {
@@ -168,6 +175,13 @@ func (r *requests) write() {
 			close(j.ready)
 		}
 	}
+}
+
+func (r *requests) prepare(ctx context.Context) (err error) {
+	if r.inserts == nil {
+		r.inserts, err = r.db.PrepareWrite(ctx, insertRequest)
+	}
+	return err
 }
 
 func (r *requests) writeAll(ctx context.Context, tx *sql.Tx, batch []*job) error {
@@ -185,79 +199,50 @@ func (r *requests) writeAll(ctx context.Context, tx *sql.Tx, batch []*job) error
 }
 
 func (r *requests) update(ctx context.Context, tx *sql.Tx, k kept) error {
-	life := keepAnswers
-	if k.request == "" {
-		life = keepNonces
-	}
-	_, err := tx.ExecContext(ctx, `UPDATE requests SET request = $1, status = $2, media_type = $3, body = $4, leased_to = 0, expires_at = $5
-WHERE nonce = $6`, orNull(k.request), k.status, k.mediaType, k.body, r.now().Add(life).UnixMilli(), k.nonce)
+	_, err := tx.ExecContext(ctx, `UPDATE requests SET request = $1, status = $2, media_type = $3, body = $4, leased_to = 0
+WHERE nonce = $5`, orNull(k.request), k.status, k.mediaType, k.body, k.nonce)
 	return err
 }
 
-const insertRow = 8
+const insertRequest = `INSERT INTO requests (nonce, request, digest, status, media_type, body, leased_to)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
 
-// insert writes the requests in one statement and finds out the fate of those
-// that the table refuses.
+// insert writes the requests and finds out the fate of those that the table
+// refuses.
 func (r *requests) insert(ctx context.Context, tx *sql.Tx, takes []*job) error {
 	if len(takes) == 0 {
 		return nil
 	}
-	var q strings.Builder
-	q.WriteString(`INSERT INTO requests (nonce, request, digest, status, media_type, body, leased_to, expires_at) VALUES `)
-	args := make([]any, 0, insertRow*len(takes))
+	insert := tx.StmtContext(ctx, r.inserts)
 	now := r.now()
-	for i, j := range takes {
-		if i > 0 {
-			q.WriteString(", ")
-		}
-		for c := range insertRow {
-			q.WriteString([]string{"($", ", $"}[min(c, 1)] + strconv.Itoa(i*insertRow+c+1))
-		}
-		q.WriteByte(')')
-		life := keepAnswers
-		if j.request == "" {
-			life = keepNonces
-		}
-		args = append(args, j.nonce, orNull(j.request), j.digest, j.status, j.mediaType, j.body, millis(j.leasedTo), now.Add(life).UnixMilli())
-	}
-	q.WriteString(` ON CONFLICT DO NOTHING RETURNING nonce`)
-	written, err := names(ctx, tx, q.String(), args)
-	if err != nil {
-		return err
-	}
 	for _, j := range takes {
+		n, err := put(ctx, insert, j.kept)
+		if err != nil {
+			return err
+		}
 		j.fate = fresh
-		if written[j.nonce] {
-			// A second job with this nonce in the batch is a replay.
-			delete(written, j.nonce)
+		if n == 1 {
 			continue
 		}
-		if err := r.refused(ctx, tx, j, now); err != nil {
+		if err := r.refused(ctx, tx, insert, j, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func names(ctx context.Context, tx *sql.Tx, query string, args []any) (map[string]bool, error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
+// put writes one request and returns how many rows that made: none where its nonce or
+// its idempotency key is there already.
+func put(ctx context.Context, insert *sql.Stmt, k kept) (int64, error) {
+	res, err := insert.ExecContext(ctx, k.nonce, orNull(k.request), k.digest, k.status, k.mediaType, k.body, millis(k.leasedTo))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	out := map[string]bool{}
-	for rows.Next() {
-		var nonce string
-		if err := rows.Scan(&nonce); err != nil {
-			return nil, err
-		}
-		out[nonce] = true
-	}
-	return out, rows.Err()
+	return res.RowsAffected()
 }
 
 // refused finds out why a request could not be written.
-func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Time) error {
+func (r *requests) refused(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, j *job, now time.Time) error {
 	var n int64
 	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM requests WHERE nonce = $1`, j.nonce).Scan(&n); err != nil {
 		return err
@@ -267,15 +252,15 @@ func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Tim
 		return nil
 	}
 	var (
-		old               kept
-		leased, expiresAt int64
+		old    kept
+		leased int64
 	)
-	err := tx.QueryRowContext(ctx, `SELECT nonce, digest, status, media_type, body, leased_to, expires_at FROM requests WHERE request = $1`,
-		j.request).Scan(&old.nonce, &old.digest, &old.status, &old.mediaType, &old.body, &leased, &expiresAt)
+	err := tx.QueryRowContext(ctx, `SELECT nonce, digest, status, media_type, body, leased_to FROM requests WHERE request = $1`,
+		j.request).Scan(&old.nonce, &old.digest, &old.status, &old.mediaType, &old.body, &leased)
 	if err != nil {
 		return fmt.Errorf("cannot find the request that another one conflicts with: %w", err)
 	}
-	gone := expiresAt <= now.UnixMilli()
+	gone := old.nonce < storedBefore(now.Add(-keepAnswers))
 	switch {
 	case !gone && old.digest != j.digest:
 		j.fate = changed
@@ -289,21 +274,11 @@ func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Tim
 			return err
 		}
 		j.fate = fresh
-		return r.again(ctx, tx, j.kept, now)
+		_, err := put(ctx, insert, j.kept)
+		return err
 	}
 	// The nonce of a request that got no answer of its own is used up too.
-	return r.again(ctx, tx, kept{nonce: j.nonce, digest: j.digest}, now)
-}
-
-// again writes one request whose conflict is settled.
-func (r *requests) again(ctx context.Context, tx *sql.Tx, j kept, now time.Time) error {
-	life := keepAnswers
-	if j.request == "" {
-		life = keepNonces
-	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO requests (nonce, request, digest, status, media_type, body, leased_to, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		j.nonce, orNull(j.request), j.digest, j.status, j.mediaType, j.body, millis(j.leasedTo), now.Add(life).UnixMilli())
+	_, err = put(ctx, insert, kept{nonce: j.nonce, digest: j.digest})
 	return err
 }
 
@@ -314,7 +289,7 @@ func (r *requests) dropExpired(ctx context.Context) error {
 		var n int64
 		err := r.db.Tx(ctx, func(tx *sql.Tx) error {
 			res, err := tx.ExecContext(ctx, `DELETE FROM requests WHERE nonce IN
-(SELECT nonce FROM requests WHERE expires_at <= $1 ORDER BY expires_at LIMIT 1000)`, r.now().UnixMilli())
+(SELECT nonce FROM requests WHERE nonce < $1 ORDER BY nonce LIMIT 1000)`, storedBefore(r.now().Add(-keepRequests)))
 			if err != nil {
 				return err
 			}

@@ -85,6 +85,7 @@ type Server struct {
 	sweep    func(context.Context) error
 	// slots are the signed requests being worked on.
 	slots    chan struct{}
+	seen     sightings
 	draining atomic.Bool
 	handler  http.Handler
 }
@@ -150,7 +151,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, cfg *tls.Config) err
 		defer close(swept)
 		s.sweepUntil(sweeping)
 	}()
-	defer func() { stop(); <-swept }()
+	defer func() {
+		stop()
+		<-swept
+		if err := s.seen.flush(context.WithoutCancel(ctx), s.devices); err != nil {
+			s.log.WarnContext(ctx, "cannot tidy up", "error", err)
+		}
+	}()
 	ended := make(chan error, 1)
 	go func() { ended <- srv.ServeTLS(l, "", "") }()
 	select {
@@ -170,18 +177,24 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, cfg *tls.Config) err
 	return nil
 }
 
-// sweepUntil removes what has run out, now and each minute.
+// sweepUntil removes what has run out, now and each minute, and writes down
+// which devices were seen.
 func (s *Server) sweepUntil(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	sweep, flush := time.NewTicker(sweepEvery), time.NewTicker(seenFlush)
+	defer sweep.Stop()
+	defer flush.Stop()
+	do := s.sweepOnce
 	for {
-		if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "cannot remove what has run out", "error", err)
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "cannot tidy up", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-sweep.C:
+			do = s.sweepOnce
+		case <-flush.C:
+			do = func(ctx context.Context) error { return s.seen.flush(ctx, s.devices) }
 		}
 	}
 }

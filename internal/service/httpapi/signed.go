@@ -89,7 +89,8 @@ func (s *Server) serveSigned(w http.ResponseWriter, r *http.Request, op operatio
 	if err != nil {
 		return unauthorized(err)
 	}
-	if !s.nonces.Valid(sig.Nonce) {
+	nonce, ok := s.nonces.Check(sig.Nonce)
+	if !ok {
 		return unauthorized(errors.New("the nonce is not one of this service, or too old"))
 	}
 	var value any
@@ -109,6 +110,7 @@ func (s *Server) serveSigned(w http.ResponseWriter, r *http.Request, op operatio
 	if err := sig.Verify(caller.Public); err != nil {
 		return unauthorized(err)
 	}
+	s.seen.note(caller, s.clock())
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -122,7 +124,7 @@ func (s *Server) serveSigned(w http.ResponseWriter, r *http.Request, op operatio
 	r = r.WithContext(context.WithValue(ctx, askedKey{}, asked{caller: caller, key: idempotencyKey, address: ClientAddress(r, s.trusted)}))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	k := kept{
-		nonce:   sig.Nonce,
+		nonce:   nonce,
 		request: s.requests.name(sig.KeyID, idempotencyKey),
 		digest:  s.requests.digest(r.Method, r.URL.Path, body),
 	}

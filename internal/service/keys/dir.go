@@ -39,6 +39,7 @@ type content struct {
 	sets    []string
 	newest  accountapi.KeySet
 	signing ed25519.PrivateKey
+	signer  *accountapi.Signer
 }
 
 // Init makes the directory, the root key and the first set where there are
@@ -142,6 +143,9 @@ func read(dir string) (*content, error) {
 	}
 	if !first.Equal(c.signing.Public()) {
 		return nil, fmt.Errorf("cannot use the keys in %s: a key file does not hold the key of its name", dir)
+	}
+	if c.signer, err = accountapi.NewSigner(c.signing); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -56,7 +56,7 @@ func (r *Ring) Sign(v any, typ string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return accountapi.Sign(v, typ, s.signing)
+	return s.signer.Sign(v, typ)
 }
 
 // Sets returns the signed sets with a number higher than after, oldest first.

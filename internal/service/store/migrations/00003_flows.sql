@@ -39,7 +39,8 @@ CREATE INDEX flows_account ON flows (account_id);
 -- Signed requests: a nonce is good for one, and an idempotency key gets the
 -- same answer again.
 CREATE TABLE requests (
-    -- Begins with the time, so that new rows are neighbours.
+    -- In hexadecimal; it begins with the time, so that new rows are neighbours
+    -- and the oldest come first.
     nonce      TEXT   NOT NULL PRIMARY KEY,
     -- The signer and its idempotency key, hashed; NULL where the answer is not
     -- kept.
@@ -51,11 +52,9 @@ CREATE TABLE requests (
     media_type TEXT   NOT NULL DEFAULT '',
     body       TEXT   NOT NULL DEFAULT '',
     -- Until when another request may not take over an unanswered one.
-    leased_to  BIGINT NOT NULL DEFAULT 0,
-    expires_at BIGINT NOT NULL
+    leased_to  BIGINT NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX requests_request ON requests (request);
-CREATE INDEX requests_expires ON requests (expires_at);
 
 -- What owners are to be told, until it was sent.
 CREATE TABLE notices (
