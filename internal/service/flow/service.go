@@ -206,7 +206,8 @@ func (s *Service) AccountDeleted(ctx context.Context, tx *sql.Tx, accountID stri
 	return nil
 }
 
-// sign completes claims and signs them; without a nonce they are a receipt's.
+// sign completes claims and signs them; without a nonce they are a receipt's,
+// which is a statement: it permits nothing.
 func (s *Service) sign(c accountapi.Claims, nonce string, life time.Duration) (string, error) {
 	id, err := s.newID()
 	if err != nil {

@@ -31,8 +31,6 @@ const (
 type DB interface {
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	Ping(ctx context.Context) error
-	// PrepareWrite parses a statement that is run often within Tx.
-	PrepareWrite(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 // kept is one signed request, with its answer once there is one.
@@ -73,8 +71,6 @@ type requests struct {
 	now  func() time.Time
 	jobs chan *job
 	done chan struct{}
-	// inserts is insertRequest, prepared; the writer's alone.
-	inserts *sql.Stmt
 }
 
 type job struct {
@@ -163,10 +159,7 @@ func (r *requests) write() {
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), writeTime)
-		err := r.prepare(ctx)
-		if err == nil {
-			err = r.db.Tx(ctx, func(tx *sql.Tx) error { return r.writeAll(ctx, tx, batch) })
-		}
+		err := r.db.Tx(ctx, func(tx *sql.Tx) error { return r.writeAll(ctx, tx, batch) })
 		cancel()
 		for _, j := range batch {
 			if err != nil {
@@ -175,13 +168,6 @@ func (r *requests) write() {
 			close(j.ready)
 		}
 	}
-}
-
-func (r *requests) prepare(ctx context.Context) (err error) {
-	if r.inserts == nil {
-		r.inserts, err = r.db.PrepareWrite(ctx, insertRequest)
-	}
-	return err
 }
 
 func (r *requests) writeAll(ctx context.Context, tx *sql.Tx, batch []*job) error {
@@ -210,13 +196,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
 // insert writes the requests and finds out the fate of those that the table
 // refuses.
 func (r *requests) insert(ctx context.Context, tx *sql.Tx, takes []*job) error {
-	if len(takes) == 0 {
-		return nil
-	}
-	insert := tx.StmtContext(ctx, r.inserts)
 	now := r.now()
 	for _, j := range takes {
-		n, err := put(ctx, insert, j.kept)
+		n, err := put(ctx, tx, j.kept)
 		if err != nil {
 			return err
 		}
@@ -224,7 +206,7 @@ func (r *requests) insert(ctx context.Context, tx *sql.Tx, takes []*job) error {
 		if n == 1 {
 			continue
 		}
-		if err := r.refused(ctx, tx, insert, j, now); err != nil {
+		if err := r.refused(ctx, tx, j, now); err != nil {
 			return err
 		}
 	}
@@ -233,8 +215,8 @@ func (r *requests) insert(ctx context.Context, tx *sql.Tx, takes []*job) error {
 
 // put writes one request and returns how many rows that made: none where its nonce or
 // its idempotency key is there already.
-func put(ctx context.Context, insert *sql.Stmt, k kept) (int64, error) {
-	res, err := insert.ExecContext(ctx, k.nonce, orNull(k.request), k.digest, k.status, k.mediaType, k.body, millis(k.leasedTo))
+func put(ctx context.Context, tx *sql.Tx, k kept) (int64, error) {
+	res, err := tx.ExecContext(ctx, insertRequest, k.nonce, orNull(k.request), k.digest, k.status, k.mediaType, k.body, millis(k.leasedTo))
 	if err != nil {
 		return 0, err
 	}
@@ -242,7 +224,7 @@ func put(ctx context.Context, insert *sql.Stmt, k kept) (int64, error) {
 }
 
 // refused finds out why a request could not be written.
-func (r *requests) refused(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, j *job, now time.Time) error {
+func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Time) error {
 	var n int64
 	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM requests WHERE nonce = $1`, j.nonce).Scan(&n); err != nil {
 		return err
@@ -274,11 +256,11 @@ func (r *requests) refused(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, j 
 			return err
 		}
 		j.fate = fresh
-		_, err := put(ctx, insert, j.kept)
+		_, err := put(ctx, tx, j.kept)
 		return err
 	}
 	// The nonce of a request that got no answer of its own is used up too.
-	_, err = put(ctx, insert, kept{nonce: j.nonce, digest: j.digest})
+	_, err = put(ctx, tx, kept{nonce: j.nonce, digest: j.digest})
 	return err
 }
 
