@@ -185,7 +185,8 @@ func (d *drawer) endLine() {
 // refusal draws what happened, what to do now and whether it counted.
 func (d *drawer) refusal(f *failure) {
 	d.endLine()
-	fmt.Fprintf(d.w, "\n%s\n%s\n", wrap(f.Message, indent+"! ", d.width), wrap(f.Remedy, indent+"  ", d.width))
+	what := strings.TrimLeft(wrap(f.Message, indent+"  ", d.width), " ")
+	fmt.Fprintf(d.w, "\n%s! %s\n%s\n", indent, what, wrap(f.Remedy, indent+"  ", d.width))
 	if f.answered {
 		fmt.Fprintf(d.w, "%s  %s\n", indent, countedText(f.Counted))
 	}

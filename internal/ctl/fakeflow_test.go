@@ -62,7 +62,12 @@ func (f *fakeFlow) export() {
 	f.d.exports(f.path, iface, map[string]any{
 		"Submit": f.submit, "Choose": f.choose, "Cancel": f.cancel, "Resend": f.resend,
 	})
-	f.d.exports(f.path, "org.freedesktop.DBus.Properties", map[string]any{"GetAll": f.getAll})
+	f.d.exports(f.path, "org.freedesktop.DBus.Properties", map[string]any{"GetAll": f.getAll, "Get": f.get})
+}
+
+func (f *fakeFlow) get(iface, name string) (dbus.Variant, *dbus.Error) {
+	all, err := f.getAll(iface)
+	return all[name], err
 }
 
 func (f *fakeFlow) getAll(string) (values, *dbus.Error) {
@@ -73,9 +78,7 @@ func (f *fakeFlow) getAll(string) (values, *dbus.Error) {
 	for k, v := range s.prompt {
 		prompt[k] = dbus.MakeVariant(v)
 	}
-	if len(s.fields) > 0 {
-		prompt["fields"] = dbus.MakeVariant(s.fields)
-	}
+	prompt["fields"] = dbus.MakeVariant(append([]fakeField{}, s.fields...))
 	progress := -1.0
 	if f.read < len(s.progress) {
 		progress = s.progress[f.read]

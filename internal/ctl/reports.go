@@ -39,7 +39,9 @@ func plainValue(v any) any {
 // details prints a dictionary below what it belongs to.
 func (a *app) details(d map[string]any, indent string) {
 	for _, key := range slices.Sorted(maps.Keys(d)) {
-		a.printf("%s%s: %s\n", indent, clean(key), clean(fmt.Sprint(d[key])))
+		if v := clean(fmt.Sprint(d[key])); v != "" {
+			a.printf("%s%s: %s\n", indent, clean(key), v)
+		}
 	}
 }
 

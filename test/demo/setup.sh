@@ -14,11 +14,11 @@ export PATH="$BIN:$PATH"
 export LC_ALL=C.UTF-8
 
 # start NAME COMMAND...: run in the background, with its output in NAME.log.
-# Signals of the terminal are not for it: the shell of --play handles its own.
 start() {
     local name=$1
     shift
-    setsid "$@" </dev/null >>"$DIR/$name.log" 2>&1 &
+    # The shell of --play would tell of its job.
+    { "$@" </dev/null >>"$DIR/$name.log" 2>&1 & } 2>/dev/null
     echo $! >"$DIR/$name.pid"
 }
 
