@@ -32,8 +32,9 @@ type system interface {
 	// open opens path, never following a link there, never waiting, and makes it
 	// with mode 0600 where flag says so.
 	open(path string, flag int) (handle, error)
-	// rename gives from the name to, and fails where that name is taken.
-	rename(from, to string) error
+	// rename gives from the name to. Where that name is taken it fails, or takes
+	// the other file's place.
+	rename(from, to string, replace bool) error
 	// remove takes the name path away.
 	remove(path string) error
 	// probe finds out whether the folder exists and can be read.
@@ -66,10 +67,7 @@ func (m *fileMedium) open(write bool) (slots, error) {
 		if err := m.sys.probe(m.folder()); err != nil {
 			return nil, fmt.Errorf("the folder of the store cannot be read: %w", err)
 		}
-		if !write {
-			return nil, errAbsent
-		}
-		return m.create()
+		return nil, errAbsent
 	case err != nil:
 		return nil, err
 	case !mode.IsRegular():
@@ -122,34 +120,30 @@ func (m *fileMedium) own(h handle, path string) error {
 	return nil
 }
 
-// create makes a blank store under another name and then gives it its own, so
-// that a store is never shorter than it should be. The lock is held all along.
-func (m *fileMedium) create() (slots, error) {
+// create implements medium. The file gets its name when it is whole and on the
+// medium, so a store is never shorter than it should be.
+func (m *fileMedium) create(image []byte, old slots) error {
 	temp := filepath.Join(m.folder(), "."+filepath.Base(m.path)+".new")
 	if err := m.removeStale(temp); err != nil {
-		return nil, err
+		return err
 	}
 	h, err := m.openAs(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the store: %w", err)
+		return err
 	}
+	defer h.Close()
 	if err := m.own(h, temp); err != nil {
-		h.Close() // the name is another writer's now, so it stays
-		return nil, err
+		return err // the name is another writer's now, so it stays
 	}
-	_, err = h.WriteAt(make([]byte, storeSize), 0)
+	err = putBack(h, image, 0)
 	if err == nil {
-		err = h.flush()
-	}
-	if err == nil {
-		err = m.sys.rename(temp, m.path)
+		// Over the old one, whose lock is held; otherwise over nothing.
+		err = m.sys.rename(temp, m.path, old != nil)
 	}
 	if err != nil {
 		m.sys.remove(temp) //nolint:errcheck // the next write removes what stays
-		h.Close()
-		return nil, fmt.Errorf("cannot make the store: %w", err)
 	}
-	return h, nil
+	return err
 }
 
 // removeStale removes what a crash left of making a store, unless somebody is
@@ -160,7 +154,7 @@ func (m *fileMedium) removeStale(temp string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot make the store: %w", err)
+		return err
 	}
 	defer h.Close()
 	if err := m.own(h, temp); err != nil {
@@ -197,7 +191,10 @@ func (linux) open(path string, flag int) (handle, error) {
 	return &linuxFile{f}, nil
 }
 
-func (linux) rename(from, to string) error {
+func (linux) rename(from, to string, replace bool) error {
+	if replace {
+		return os.Rename(from, to)
+	}
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		// A filesystem without it: a link refuses to replace as well.

@@ -9,13 +9,16 @@ import "io"
 // of the process, it does through one.
 type medium interface {
 	// open opens the slots: for reading, or for writing under a lock that keeps
-	// every other writer out until they are closed. A store that is not there is
-	// made, blank, by opening for writing; opening it for reading is errAbsent.
-	// ErrBusy: somebody else is writing. Any other error: the medium cannot be
-	// read, or what is there is no store.
+	// every other writer out until they are closed. errAbsent: there is no store,
+	// and there could be one. ErrBusy: somebody else is writing. Any other error:
+	// the medium cannot be read, or what is there is no store.
 	open(write bool) (slots, error)
-	// anchor makes sure that a store that was just made is found again after a
-	// power cut. Called before the first slot is ever written.
+	// create makes a store of the two slots of image where there is none, or, with
+	// old, in the place of the one that old has open for writing. A power cut
+	// leaves what was there or all of it. ErrBusy as above.
+	create(image []byte, old slots) error
+	// anchor makes sure that a store that was made is found again after a power
+	// cut.
 	anchor() error
 }
 

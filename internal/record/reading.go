@@ -71,7 +71,7 @@ func readSlot(s slots, i int, buf []byte) slot {
 // sequence number are both taken as damaged.
 func judge(two *[2]slot) Reading {
 	a, b := &two[0], &two[1]
-	if whole(a) && whole(b) && a.Sequence == b.Sequence && a.sum != b.sum {
+	if a.State == SlotValid && b.State == SlotValid && a.Sequence == b.Sequence && a.sum != b.sum {
 		// fails locked: no program of ours writes that, and nobody can tell
 		// which of them is the newer one.
 		err := fmt.Errorf("two different copies claim the sequence number %d", a.Sequence)
@@ -79,12 +79,12 @@ func judge(two *[2]slot) Reading {
 	}
 	r := Reading{Slots: [2]SlotInfo{a.SlotInfo, b.SlotInfo}}
 	best, other := a, b
-	if !whole(a) || whole(b) && b.Sequence > a.Sequence {
+	if !whole(a) || whole(b) && (b.Sequence > a.Sequence || b.Sequence == a.Sequence && b.State == SlotNewer) {
 		best, other = b, a
 	}
 	switch {
 	case best.State == SlotNewer:
-		r.Store, r.Sequence, r.Err = lock.StoreNewer, 0, best.Err
+		r.Store, r.Err = lock.StoreNewer, best.Err
 	case best.State == SlotValid:
 		r.Store, r.Record, r.Sequence = lock.StoreValid, best.record, best.Sequence
 		r.OneCopy = !accompanies(other, best.Sequence)
@@ -101,19 +101,11 @@ func judge(two *[2]slot) Reading {
 func whole(s *slot) bool { return s.State == SlotValid || s.State == SlotNewer }
 
 // accompanies reports whether other is what the slot beside the newest one
-// holds after our own writes, however they were interrupted between slots: the
-// copy before it, or, beside the first copy ever written, nothing.
+// holds after our own writes, wherever they were interrupted between two slots.
 func accompanies(other *slot, newest uint64) bool {
-	switch other.State {
-	case SlotValid:
-		// fails locked: a gap means that a copy newer than this one was
-		// overwritten with an older one, or got lost.
-		return other.Sequence == newest-1 || other.Sequence == newest
-	case SlotBlank:
-		return newest == 1
-	case SlotDamaged, SlotNewer, SlotUnreadable:
-	}
-	return false
+	// fails locked: a gap means that a copy newer than the newest was overwritten
+	// with an older one, or got lost.
+	return other.State == SlotValid && (other.Sequence == newest-1 || other.Sequence == newest)
 }
 
 func slotErrors(two ...*slot) error {

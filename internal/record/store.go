@@ -41,16 +41,18 @@ type Store struct {
 	spec   string
 	medium medium
 
-	mu    sync.Mutex
-	stats Stats
+	mu       sync.Mutex
+	stats    Stats
+	anchored bool
 }
 
 // Stats counts what a Store has done to its medium since Open.
 type Stats struct {
 	// SlotWrites counts writes of a whole slot, each of SlotBytes bytes.
 	SlotWrites uint64
-	// Flushes counts every time the medium was told to keep what was written,
-	// also the one that a store costs when it is made.
+	// Flushes counts every time the medium was told to keep what was written: one
+	// for each slot write, but two for both slots and the folder when a store is
+	// made, and one more for the folder where that was another process's last act.
 	Flushes uint64
 }
 
@@ -138,7 +140,8 @@ func (s *Store) Look() (found lock.Store, r lock.Record, oneCopy bool, err error
 // Write puts r into the older slot, or into one that holds nothing whole, and
 // flushes it to the medium, reads it back and compares; for a change of
 // ownership it then does the same with the other slot. A store that does not
-// exist is made, the folder it is in is not.
+// exist, is blank or has nothing whole is made anew, with both slots; the folder
+// it is in is not.
 //
 // Every error is a *fault.Error of code StorageFailed. After one the store holds
 // the record from before or r, whole; Read tells which. ErrNewer, ErrTooLarge
@@ -153,73 +156,106 @@ func (s *Store) Write(r lock.Record, ownership bool) error {
 }
 
 func (s *Store) write(r lock.Record, ownership bool) error {
-	if _, err := encodeWiped(r); err != nil {
+	// Whether it fits, before anything is touched.
+	first, err := encode(r, 1)
+	if err != nil {
 		return err
 	}
+	defer clear(first)
 	h, err := s.medium.open(true)
+	if errors.Is(err, errAbsent) {
+		return s.create(r, nil)
+	}
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 	reading, two := look(h)
-	p, err := planFor(reading, two)
-	if err != nil {
+	if err := mayReplace(reading, two); err != nil {
 		return err
 	}
-	if reading.Store == lock.StoreBlank {
-		s.stats.Flushes++
-		if err := s.medium.anchor(); err != nil {
-			return fmt.Errorf("cannot flush the folder of the store: %w", err)
+	target, sequence := next(two)
+	if reading.Store != lock.StoreValid || sequence >= maxSequence {
+		// Nothing whole is there to go on from; or somebody wrote a number that no
+		// device reaches, which must not keep the record from changing.
+		return s.create(r, h)
+	}
+	if sequence == firstSequences+1 {
+		if err := s.anchor(); err != nil {
+			return err
 		}
 	}
-	if err := s.put(h, p.target, p.sequence, r); err != nil {
+	if err := s.put(h, target, sequence, r); err != nil {
 		return err
 	}
-	if !ownership && !p.both {
+	if !ownership {
 		return nil
 	}
-	return s.put(h, 1-p.target, p.sequence+1, r)
+	return s.put(h, 1-target, sequence+1, r)
 }
 
-// encodeWiped finds out whether r can be written before anything is touched.
-func encodeWiped(r lock.Record) (int, error) {
-	b, err := encode(r, 1)
-	clear(b)
-	return len(b), err
-}
-
-// plan is where the next write goes.
-type plan struct {
-	target   int
-	sequence uint64
-	// both: the other slot has to be written too for this write to count.
-	both bool
-}
-
-// planFor picks the slot to overwrite, and as sequence number the one above that
-// of the slot that stays.
-func planFor(reading Reading, two [2]slot) (plan, error) {
+// mayReplace returns why what is there must stay as it is.
+func mayReplace(reading Reading, two [2]slot) error {
 	for i := range two {
 		if two[i].State == SlotNewer {
-			return plan{}, fmt.Errorf("slot %d: %w", i, two[i].Err)
+			return fmt.Errorf("slot %d: %w", i, two[i].Err)
 		}
 	}
 	if reading.Store == lock.StoreUnreadable {
-		// A slot that comes back later with a higher number would undo the write.
-		return plan{}, reading.Err
+		// It may be a newer version that comes back later.
+		return reading.Err
 	}
-	var p plan
+	return nil
+}
+
+// next picks the slot to overwrite, the older one or the one that is not whole,
+// and the sequence number after that of the slot that stays.
+func next(two [2]slot) (target int, sequence uint64) {
 	a, b := two[0], two[1]
 	if a.State == SlotValid && (b.State != SlotValid || a.Sequence > b.Sequence) {
-		p.target = 1
+		target = 1
 	}
-	p.sequence = two[1-p.target].Sequence + 1
-	if p.sequence >= maxSequence {
-		// No device counts that far: somebody wrote it. Begin again, with both
-		// slots, so that a forged number cannot keep the record from changing.
-		p.sequence, p.both = 1, true
+	return target, two[1-target].Sequence + 1
+}
+
+// firstSequences are the sequence numbers of a store as it is made.
+const firstSequences = 2
+
+// create makes the store with r in both slots, in the place of the one that old,
+// which may be nil, has open. That is done in one step: torn, the first record
+// would leave one slot damaged and the other one blank, which is what may be
+// left of an armed record, too.
+func (s *Store) create(r lock.Record, old slots) error {
+	image := make([]byte, 0, storeSize)
+	defer func() { clear(image) }()
+	for sequence := uint64(1); sequence <= firstSequences; sequence++ {
+		b, err := encode(r, sequence)
+		if err != nil {
+			return err
+		}
+		image = append(image, b...)
+		clear(b)
 	}
-	return p, nil
+	s.stats.SlotWrites += 2
+	s.stats.Flushes++
+	if err := s.medium.create(image, old); err != nil {
+		return fmt.Errorf("cannot make the store: %w", err)
+	}
+	return s.anchor()
+}
+
+// anchor anchors the store once, unless this Store has already done it: whoever
+// made it may have been killed before that.
+func (s *Store) anchor() error {
+	if s.anchored {
+		return nil
+	}
+	s.stats.Flushes++
+	if err := s.medium.anchor(); err != nil {
+		return fmt.Errorf("cannot flush the folder of the store: %w", err)
+	}
+	s.anchored = true
+	return nil
 }
 
 // put writes one slot, flushes it, reads it back and compares.
@@ -229,22 +265,29 @@ func (s *Store) put(h slots, i int, sequence uint64, r lock.Record) error {
 		return err
 	}
 	defer clear(b)
-	off := int64(i) * slotSize
 	s.stats.SlotWrites++
-	if _, err := h.WriteAt(b, off); err != nil {
-		return fmt.Errorf("cannot write slot %d: %w", i, err)
-	}
 	s.stats.Flushes++
-	if err := h.flush(); err != nil {
-		return fmt.Errorf("cannot flush slot %d: %w", i, err)
+	if err := putBack(h, b, int64(i)*slotSize); err != nil {
+		return fmt.Errorf("slot %d: %w", i, err)
 	}
-	back := make([]byte, slotSize)
+	return nil
+}
+
+// putBack writes b at an offset, flushes it, reads it back and compares.
+func putBack(h slots, b []byte, off int64) error {
+	if _, err := h.WriteAt(b, off); err != nil {
+		return fmt.Errorf("cannot write: %w", err)
+	}
+	if err := h.flush(); err != nil {
+		return fmt.Errorf("cannot flush: %w", err)
+	}
+	back := make([]byte, len(b))
 	defer clear(back)
 	if _, err := h.ReadAt(back, off); err != nil {
-		return fmt.Errorf("cannot read slot %d back: %w", i, err)
+		return fmt.Errorf("cannot read back: %w", err)
 	}
 	if !bytes.Equal(b, back) {
-		return fmt.Errorf("slot %d reads back otherwise than it was written", i)
+		return errors.New("reads back otherwise than it was written")
 	}
 	return nil
 }

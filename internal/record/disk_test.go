@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+)
+
+// This file is in the package itself, since it implements its unexported
+// interfaces; the tests that use it are outside, like all others.
+
+const sectorSize = 512
+
+// Disk is a filesystem in memory that knows what would be left of it after a
+// power cut: what was flushed, and any selection, in any order, of the sectors
+// and names that were not.
+type Disk struct {
+	names   map[string]*diskFile // what programs see
+	durable map[string]*diskFile // what is on the medium
+	nameOps []func(map[string]*diskFile)
+	folders map[string]bool
+
+	// Lies: flushing does nothing, as on a medium that lies about it.
+	Lies bool
+	// Before is called before every operation; its error is the operation's.
+	Before func(op string) error
+	// OnAwait is called where a reader waits for writers, Waits counts that.
+	OnAwait func()
+	Waits   int
+}
+
+type diskFile struct {
+	now     []byte
+	durable []byte
+	// sectors are the unflushed contents of each sector, oldest first.
+	sectors map[int][][]byte
+	locked  bool
+	kind    fs.FileMode
+}
+
+// NewDisk returns a disk with one empty folder.
+func NewDisk(folder string) *Disk {
+	return &Disk{names: map[string]*diskFile{}, durable: map[string]*diskFile{}, folders: map[string]bool{folder: true}}
+}
+
+// NewOn returns a store in a file on a disk.
+func NewOn(d *Disk, file string) *Store {
+	return newStore("file:"+file, &fileMedium{path: file, sys: d})
+}
+
+// Put puts a file there, all of it on the medium.
+func (d *Disk) Put(file string, content []byte) {
+	f := &diskFile{now: slices.Clone(content), durable: slices.Clone(content), sectors: map[int][][]byte{}}
+	d.names[file], d.durable[file] = f, f
+}
+
+// Content returns what programs read in a file; nil where it is absent.
+func (d *Disk) Content(file string) []byte {
+	f := d.names[file]
+	if f == nil {
+		return nil
+	}
+	return f.now
+}
+
+// Names returns the names of all files, sorted.
+func (d *Disk) Names() []string { return slices.Sorted(maps.Keys(d.names)) }
+
+// PowerCuts calls visit with every disk that a power cut at this moment could
+// leave, and returns how many there are.
+func (d *Disk) PowerCuts(visit func(after *Disk)) int {
+	n := 0
+	for k := range len(d.nameOps) + 1 {
+		names := maps.Clone(d.durable)
+		for _, op := range d.nameOps[:k] {
+			op(names)
+		}
+		n += visitFiles(names, slices.Sorted(maps.Keys(names)), func(files map[string][]byte) {
+			after := NewDisk("")
+			after.folders = d.folders
+			for name, content := range files {
+				after.Put(name, content)
+			}
+			visit(after)
+		})
+	}
+	return n
+}
+
+// visitFiles enumerates the product of what each file could hold.
+func visitFiles(names map[string]*diskFile, rest []string, visit func(map[string][]byte)) int {
+	if len(rest) == 0 {
+		visit(map[string][]byte{})
+		return 1
+	}
+	n := 0
+	names[rest[0]].contents(func(content []byte) {
+		n += visitFiles(names, rest[1:], func(files map[string][]byte) {
+			files[rest[0]] = content
+			visit(files)
+		})
+	})
+	return n
+}
+
+// contents enumerates what a file could hold after a power cut: for each sector
+// what was durable or any version written since, and the old size or the new.
+func (f *diskFile) contents(visit func([]byte)) {
+	sizes := []int{len(f.durable)}
+	if len(f.now) != len(f.durable) {
+		sizes = append(sizes, len(f.now))
+	}
+	dirty := slices.Sorted(maps.Keys(f.sectors))
+	for _, size := range sizes {
+		content := make([]byte, size)
+		copy(content, f.durable)
+		var walk func(i int)
+		walk = func(i int) {
+			if i == len(dirty) || dirty[i]*sectorSize >= size {
+				visit(slices.Clone(content))
+				return
+			}
+			at := content[dirty[i]*sectorSize : min(size, (dirty[i]+1)*sectorSize)]
+			before := slices.Clone(at)
+			walk(i + 1)
+			for _, version := range f.sectors[dirty[i]] {
+				copy(at, version)
+				walk(i + 1)
+			}
+			copy(at, before)
+		}
+		walk(0)
+	}
+}
+
+func (d *Disk) before(op string, args ...any) error {
+	if d.Before == nil {
+		return nil
+	}
+	return d.Before(fmt.Sprintf(op, args...))
+}
+
+func (d *Disk) lstat(name string) (fs.FileMode, error) {
+	if err := d.before("lstat %s", name); err != nil {
+		return 0, err
+	}
+	if f := d.names[name]; f != nil {
+		return f.kind, nil
+	}
+	return 0, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrNotExist}
+}
+
+func (d *Disk) open(name string, flag int) (handle, error) {
+	if err := d.before("open %s", name); err != nil {
+		return nil, err
+	}
+	f := d.names[name]
+	switch {
+	case f == nil && flag&os.O_CREATE == 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	case f != nil && flag&os.O_EXCL != 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrExist}
+	case f == nil:
+		f = &diskFile{sectors: map[int][][]byte{}}
+		d.names[name] = f
+		d.nameOps = append(d.nameOps, func(m map[string]*diskFile) { m[name] = f })
+	}
+	return &diskHandle{Disk: d, file: f, write: flag&os.O_RDWR != 0}, nil
+}
+
+func (d *Disk) rename(from, to string, replace bool) error {
+	if err := d.before("rename %s %s", from, to); err != nil {
+		return err
+	}
+	if d.names[to] != nil && !replace {
+		return fs.ErrExist
+	}
+	op := func(m map[string]*diskFile) {
+		if f, ok := m[from]; ok {
+			m[to] = f
+			delete(m, from)
+		}
+	}
+	op(d.names)
+	d.nameOps = append(d.nameOps, op)
+	return nil
+}
+
+func (d *Disk) remove(name string) error {
+	if err := d.before("remove %s", name); err != nil {
+		return err
+	}
+	op := func(m map[string]*diskFile) { delete(m, name) }
+	op(d.names)
+	d.nameOps = append(d.nameOps, op)
+	return nil
+}
+
+func (d *Disk) probe(folder string) error {
+	if err := d.before("probe %s", folder); err != nil {
+		return err
+	}
+	if !d.folders[folder] {
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
+func (d *Disk) syncFolder(folder string) error {
+	if err := d.before("sync %s", folder); err != nil {
+		return err
+	}
+	if d.Lies {
+		return nil
+	}
+	d.nameOps = slices.DeleteFunc(d.nameOps, func(op func(map[string]*diskFile)) bool {
+		op(d.durable)
+		return true
+	})
+	return nil
+}
+
+type diskHandle struct {
+	*Disk
+	file  *diskFile
+	write bool
+	holds bool
+}
+
+var (
+	_ handle = (*diskHandle)(nil)
+	_ system = (*Disk)(nil)
+)
+
+func (h *diskHandle) size() (int64, error) {
+	if err := h.before("size"); err != nil {
+		return 0, err
+	}
+	return int64(len(h.file.now)), nil
+}
+
+func (h *diskHandle) mode() (fs.FileMode, error)      { return h.file.kind, nil }
+func (h *diskHandle) named(name string) (bool, error) { return h.names[name] == h.file, nil }
+
+func (h *diskHandle) lock() error {
+	if err := h.before("lock"); err != nil {
+		return err
+	}
+	if h.file.locked {
+		return ErrBusy
+	}
+	h.file.locked, h.holds = true, true
+	return nil
+}
+
+func (h *diskHandle) await() error {
+	h.Waits++
+	if h.OnAwait != nil {
+		h.OnAwait()
+	}
+	return nil
+}
+
+func (h *diskHandle) Close() error {
+	if h.holds {
+		h.file.locked = false
+	}
+	return nil
+}
+
+func (h *diskHandle) ReadAt(p []byte, off int64) (int, error) {
+	if err := h.before("read %d", off); err != nil {
+		return 0, err
+	}
+	if off >= int64(len(h.file.now)) {
+		return 0, io.EOF
+	}
+	n := copy(p, h.file.now[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// ErrTorn makes a write stop in the middle: what the Before hook returns for a
+// write that puts only its first half there and then fails.
+var ErrTorn = errors.New("input/output error in the middle of a write")
+
+func (h *diskHandle) WriteAt(p []byte, off int64) (int, error) {
+	err := h.before("write %d", off)
+	switch {
+	case !h.write:
+		return 0, fs.ErrPermission
+	case errors.Is(err, ErrTorn):
+		p = p[:len(p)/2]
+	case err != nil:
+		return 0, err
+	}
+	f := h.file
+	if end := int(off) + len(p); end > len(f.now) {
+		f.now = append(f.now, make([]byte, end-len(f.now))...)
+	}
+	for s := int(off) / sectorSize; s*sectorSize < int(off)+len(p); s++ {
+		lo, hi := s*sectorSize, min((s+1)*sectorSize, len(f.now))
+		was := slices.Clone(f.now[lo:hi])
+		from, to := max(lo, int(off)), min(hi, int(off)+len(p))
+		copy(f.now[from:to], p[from-int(off):to-int(off)])
+		if !bytes.Equal(was, f.now[lo:hi]) {
+			f.sectors[s] = append(f.sectors[s], slices.Clone(f.now[lo:hi]))
+		}
+	}
+	return len(p), err
+}
+
+func (h *diskHandle) flush() error {
+	if err := h.before("flush"); err != nil {
+		return err
+	}
+	if !h.Lies {
+		h.file.durable = slices.Clone(h.file.now)
+		clear(h.file.sectors)
+	}
+	return nil
+}
