@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -23,8 +24,8 @@ func (k JWK) PublicKey() (ed25519.PublicKey, error) {
 	if k.Kty != OKP || k.Crv != Ed25519 {
 		return nil, fmt.Errorf("cannot use a key of kty %q, crv %q", k.Kty, k.Crv)
 	}
-	x, err := base64.RawURLEncoding.DecodeString(k.X)
-	if err != nil || len(x) != ed25519.PublicKeySize {
+	x, err := base64.RawURLEncoding.Strict().DecodeString(k.X)
+	if err != nil || len(x) != ed25519.PublicKeySize || strings.ContainsAny(k.X, "\r\n") {
 		return nil, fmt.Errorf("cannot decode the key's x")
 	}
 	return ed25519.PublicKey(x), nil

@@ -3,7 +3,6 @@
 package accountapi
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -96,7 +95,7 @@ func Open(token, typ string, keys map[string]crypto.PublicKey, v any) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
-	if err := json.NewDecoder(bytes.NewReader(payload)).Decode(v); err != nil {
+	if err := json.Unmarshal(payload, v); err != nil {
 		return fmt.Errorf("%w: its payload: %w", ErrUntrusted, err)
 	}
 	return nil

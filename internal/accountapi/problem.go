@@ -92,7 +92,7 @@ func (p Problem) Fault() *fault.Error {
 		f.RetryAfter = time.Duration(min(*p.RetryAfter, maxRetryAfter)) * time.Second
 	}
 	if p.Hint != nil && len(*p.Hint) <= 254 {
-		f.Hint = *p.Hint
+		f.Hint = Plain(*p.Hint, 254)
 	}
 	return f
 }

@@ -5,6 +5,8 @@ package accountapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"unicode/utf8"
 )
@@ -18,6 +20,10 @@ func (Secret) String() string { return "[redacted]" }
 
 // GoString implements fmt.GoStringer without telling the secret.
 func (Secret) GoString() string { return "[redacted]" }
+
+// Format implements fmt.Formatter without telling the secret: verbs such as %d would
+// pass String by.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
 
 // LogValue implements slog.LogValuer without telling the secret.
 func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }

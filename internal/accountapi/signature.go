@@ -27,7 +27,10 @@ const (
 	HeaderNonce          = "Accountlock-Nonce"
 )
 
-const signatureLabel = "device"
+const (
+	signatureLabel = "device"
+	algorithm      = "ed25519"
+)
 
 // components are what a signature covers, in this order and no other.
 var components = []string{"@method", "@authority", "@path", "content-digest", "idempotency-key"}
@@ -52,7 +55,7 @@ func SignRequest(r *http.Request, body []byte, signer crypto.Signer, keyID, nonc
 	}
 	list.Params.Add("keyid", keyID)
 	list.Params.Add("nonce", nonce)
-	list.Params.Add("alg", "ed25519")
+	list.Params.Add("alg", algorithm)
 	params, err := httpsfv.Marshal(httpsfv.List{list})
 	if err != nil {
 		return fmt.Errorf("cannot encode signature parameters: %w", err)
@@ -86,6 +89,9 @@ func ParseSignature(r *http.Request, body []byte) (*RequestSignature, error) {
 			return nil, fmt.Errorf("%w: %s must be given once", ErrBadSignature, h)
 		}
 	}
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		return nil, fmt.Errorf("%w: it does not cover a query, and signed requests have none", ErrBadSignature)
+	}
 	params, list, err := signatureInput(r.Header.Get(HeaderSignatureInput))
 	if err != nil {
 		return nil, err
@@ -105,8 +111,8 @@ func ParseSignature(r *http.Request, body []byte) (*RequestSignature, error) {
 			return nil, fmt.Errorf("%w: parameter %s is no string", ErrBadSignature, name)
 		}
 	}
-	if alg != "ed25519" {
-		return nil, fmt.Errorf("%w: alg must be ed25519", ErrBadSignature)
+	if len(list.Params.Names()) != 3 || alg != algorithm {
+		return nil, fmt.Errorf("%w: its parameters must be keyid, nonce and alg=ed25519, and no other", ErrBadSignature)
 	}
 	return out, nil
 }
@@ -125,10 +131,14 @@ func signatureBase(r *http.Request, params string) []byte {
 	if authority == "" {
 		authority = r.URL.Host
 	}
+	path := r.URL.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
 	values := map[string]string{
 		"@method":         r.Method,
-		"@authority":      strings.ToLower(authority),
-		"@path":           r.URL.EscapedPath(),
+		"@authority":      strings.TrimSuffix(strings.ToLower(authority), ":443"), // section 2.2.3: without the scheme's own port
+		"@path":           path,
 		"content-digest":  r.Header.Get(HeaderContentDigest),
 		"idempotency-key": r.Header.Get(HeaderIdempotencyKey),
 	}
@@ -169,8 +179,8 @@ func signatureBytes(field string) ([]byte, error) {
 	}
 	member, _ := dict.Get(signatureLabel)
 	item, ok := member.(httpsfv.Item)
-	if !ok {
-		return nil, fmt.Errorf("%w: no Signature with the label %s", ErrBadSignature, signatureLabel)
+	if !ok || len(dict.Names()) != 1 || len(item.Params.Names()) != 0 {
+		return nil, fmt.Errorf("%w: Signature must hold the label %s alone", ErrBadSignature, signatureLabel)
 	}
 	sig, ok := item.Value.([]byte)
 	if !ok {

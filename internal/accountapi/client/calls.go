@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -17,25 +18,25 @@ import (
 
 // Enrol implements flow.Registry.
 func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.Identity, model string) (string, error) {
-	pub, ok := creds.Key.Public().(ed25519.PublicKey)
-	if !ok {
+	if len(creds.Key) != ed25519.PrivateKeySize {
 		return "", fault.New(fault.Internal, errUnsigned)
 	}
+	pub, _ := creds.Key.Public().(ed25519.PublicKey)
 	body := accountapi.EnrolRequest{Key: accountapi.NewJWK(pub), Model: &model}
 	for _, id := range ids {
 		body.Identities = append(body.Identities, accountapi.Identity{Source: accountapi.IdentitySource(id.Source), Digest: id.Digest})
 	}
 	r, err := c.api.EnrolDeviceWithResponse(with(ctx, creds), &accountapi.EnrolDeviceParams{IdempotencyKey: newKey()}, body)
 	if err != nil {
-		return "", diagnose(err)
+		return "", c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
 		return "", problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
-	if id := r.JSON200.DeviceId; len(id) > 0 && len(id) <= 64 {
+	if id := r.JSON200.DeviceId; deviceName.MatchString(id) {
 		return id, nil
 	}
-	return "", malformed(r.HTTPResponse, "no device ID of at most 64 bytes")
+	return "", malformed(r.HTTPResponse, "no device ID")
 }
 
 // State implements flow.Registry.
@@ -46,7 +47,7 @@ func (c *Client) State(ctx context.Context, creds flow.Credentials, linkID strin
 	}
 	r, err := c.api.StateDeviceWithResponse(with(ctx, creds), creds.ID, &accountapi.StateDeviceParams{IdempotencyKey: newKey()}, body)
 	if err != nil {
-		return lock.Statement{}, diagnose(err)
+		return lock.Statement{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
 		return lock.Statement{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
@@ -64,7 +65,7 @@ func (c *Client) Begin(ctx context.Context, creds flow.Credentials, b flow.Begin
 	}
 	r, err := c.api.BeginFlowWithResponse(with(ctx, creds), &accountapi.BeginFlowParams{IdempotencyKey: newKey()}, body)
 	if err != nil {
-		return flow.Remote{}, diagnose(err)
+		return flow.Remote{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
 		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
@@ -101,7 +102,7 @@ func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID stri
 	}
 	r, err := c.api.AnswerFlowWithResponse(with(ctx, creds), flowID, &accountapi.AnswerFlowParams{IdempotencyKey: newKey()}, body)
 	if err != nil {
-		return flow.Remote{}, diagnose(err)
+		return flow.Remote{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
 		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
@@ -113,7 +114,7 @@ func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID stri
 func (c *Client) Resend(ctx context.Context, creds flow.Credentials, flowID string) (flow.Remote, error) {
 	r, err := c.api.ResendCodeWithResponse(with(ctx, creds), flowID, &accountapi.ResendCodeParams{IdempotencyKey: newKey()})
 	if err != nil {
-		return flow.Remote{}, diagnose(err)
+		return flow.Remote{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
 		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
@@ -125,7 +126,7 @@ func (c *Client) Resend(ctx context.Context, creds flow.Credentials, flowID stri
 func (c *Client) End(ctx context.Context, creds flow.Credentials, flowID string) error {
 	r, err := c.api.EndFlowWithResponse(with(ctx, creds), flowID, &accountapi.EndFlowParams{IdempotencyKey: newKey()})
 	if err != nil {
-		return diagnose(err)
+		return c.diagnose(ctx, err)
 	}
 	if r.StatusCode() != http.StatusNoContent {
 		return problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
@@ -137,12 +138,12 @@ func (c *Client) End(ctx context.Context, creds flow.Credentials, flowID string)
 func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, s *accountapi.FlowStep, resp *http.Response) (flow.Remote, error) {
 	out := flow.Remote{
 		FlowID: s.FlowId, Step: string(s.Step),
-		SentTo: value(s.SentTo), Captcha: value(s.Captcha), Receipt: value(s.Receipt),
+		SentTo: accountapi.Plain(value(s.SentTo), 254), Captcha: accountapi.Plain(value(s.Captcha), maxCaptcha), Receipt: value(s.Receipt),
 	}
 	if s.Expires != nil {
 		out.Expires = *s.Expires
 	}
-	if len(out.FlowID) == 0 || len(out.FlowID) > 64 || len(out.SentTo) > 254 || len(out.Captcha) > 8192 {
+	if !token.MatchString(out.FlowID) || len(out.Step) > 32 || len(value(s.Captcha)) > maxCaptcha {
 		return flow.Remote{}, malformed(resp, "a step out of bounds")
 	}
 	if s.Grant != nil {
@@ -166,26 +167,44 @@ func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, s *a
 	return out, nil
 }
 
-func (c *Client) receiptHolds(ctx context.Context, token, deviceID string) bool {
-	claims, err := c.open(ctx, token, accountapi.TypeStatement)
+func (c *Client) receiptHolds(ctx context.Context, receipt, deviceID string) bool {
+	claims, err := c.open(ctx, receipt, accountapi.TypeStatement)
 	return err == nil && claims.Aud == deviceID && claims.Purpose == accountapi.ClaimsPurposeReceipt
 }
 
+// What the API's document says of names; they go into paths, files and D-Bus.
+var (
+	deviceName = regexp.MustCompile(`^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}$`)
+	token      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+)
+
+const (
+	maxCaptcha = 8192
+	// maxTime is the end of the year 9999, in seconds since the epoch: the floor
+	// of the trusted time is never moved beyond where it could be of use.
+	maxTime = 253402300799
+)
+
+func linkFits(l *accountapi.LinkClaim) bool {
+	return l == nil || (token.MatchString(l.Id) && l.Generation >= 1 && (l.AccountId == nil || token.MatchString(*l.AccountId)))
+}
+
 // claims verifies one signed word for this device and this nonce.
-func (c *Client) claims(ctx context.Context, token, typ, deviceID string, n flow.Nonce) (accountapi.Claims, error) {
-	claims, err := c.open(ctx, token, typ)
+func (c *Client) claims(ctx context.Context, word, typ, deviceID string, n flow.Nonce) (accountapi.Claims, error) {
+	claims, err := c.open(ctx, word, typ)
 	if err != nil {
-		return claims, diagnose(err)
+		return claims, c.diagnose(ctx, err)
 	}
 	switch {
 	case claims.Aud != deviceID:
 		err = fmt.Errorf("it is for another device")
 	case n == "" || value(claims.Nonce) != string(n):
 		err = fmt.Errorf("it answers another nonce")
+	case claims.Iat <= 0 || claims.Iat > maxTime || claims.Exp > maxTime:
+		err = fmt.Errorf("it was signed outside of time")
 	case claims.Exp <= claims.Iat:
 		err = fmt.Errorf("it was never valid")
-	case claims.Link != nil && (len(claims.Link.Id) > 64 || len(value(claims.Link.AccountId)) > 32 || claims.Link.Generation < 1),
-		len(value(claims.Hint)) > 254, len(value(claims.Ended)) > 64:
+	case !linkFits(claims.Link), claims.Ended != nil && !token.MatchString(*claims.Ended):
 		err = fmt.Errorf("its claims are out of bounds")
 	}
 	if err != nil {
@@ -194,8 +213,8 @@ func (c *Client) claims(ctx context.Context, token, typ, deviceID string, n flow
 	return claims, nil
 }
 
-func (c *Client) statement(ctx context.Context, token, deviceID string, n flow.Nonce) (lock.Statement, error) {
-	claims, err := c.claims(ctx, token, accountapi.TypeStatement, deviceID, n)
+func (c *Client) statement(ctx context.Context, word, deviceID string, n flow.Nonce) (lock.Statement, error) {
+	claims, err := c.claims(ctx, word, accountapi.TypeStatement, deviceID, n)
 	if err != nil {
 		return lock.Statement{}, err
 	}
@@ -204,10 +223,10 @@ func (c *Client) statement(ctx context.Context, token, deviceID string, n flow.N
 	}
 	st := lock.Statement{
 		Status: lock.LinkStatus(*claims.Status), Link: link(claims.Link),
-		Ended: value(claims.Ended), Hint: value(claims.Hint), Time: claims.Iat,
+		Ended: value(claims.Ended), Hint: accountapi.Plain(value(claims.Hint), 254), Time: claims.Iat,
 	}
 	if claims.Lost != nil {
-		st.LostMessage, st.LostContact = cut(value(claims.Lost.Message), 500), cut(value(claims.Lost.Contact), 200)
+		st.LostMessage, st.LostContact = accountapi.Plain(value(claims.Lost.Message), 500), accountapi.Plain(value(claims.Lost.Contact), 200)
 	}
 	// A link that is in force has a name: otherwise nothing could end it again.
 	if st.Link.ID == "" && st.Status != lock.StatusUnlinked && st.Status != lock.StatusAccountDeleted {
@@ -218,7 +237,7 @@ func (c *Client) statement(ctx context.Context, token, deviceID string, n flow.N
 
 func grant(c accountapi.Claims) *flow.Grant {
 	g := &flow.Grant{
-		Purpose: string(c.Purpose), Link: link(c.Link), Hint: value(c.Hint),
+		Purpose: string(c.Purpose), Link: link(c.Link), Hint: accountapi.Plain(value(c.Hint), 254),
 		Time: c.Iat, Lifetime: time.Duration(min(c.Exp-c.Iat, 3600)) * time.Second,
 	}
 	if c.Link != nil {
@@ -247,15 +266,4 @@ func value(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// cut shortens s to at most n bytes of whole characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n]
 }

@@ -10,10 +10,8 @@ package client
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -27,7 +25,7 @@ import (
 
 // Config says where the account service is and what it is trusted by.
 type Config struct {
-	// URL is https, without a path.
+	// URL is https://HOST, and a path where the API lies below one.
 	URL string
 	// CAFile holds the authorities in PEM; empty is the system's.
 	CAFile string
@@ -38,6 +36,9 @@ type Config struct {
 	KeySetFile string
 	// Known is the key set that the record holds; the newer one counts.
 	Known lock.KeySet
+	// PortalURL is asked, without any secret, whether a login page is in between,
+	// once the service cannot be reached or trusted; empty is http:// and its host.
+	PortalURL string
 	// Now is the clock that certificates are checked by; nil is time.Now.
 	Now func() time.Time
 }
@@ -45,9 +46,12 @@ type Config struct {
 // Client is the account service as a device sees it. It is safe for concurrent
 // use.
 type Client struct {
-	api   *accountapi.ClientWithResponses
-	http  *http.Client
-	trust *trust
+	api    *accountapi.ClientWithResponses
+	http   *http.Client
+	trust  *trust
+	portal *portal
+	// callTime is the constant, and shorter in tests.
+	callTime time.Duration
 
 	mu sync.Mutex
 	// nonce is the server's newest, for the next signature.
@@ -61,8 +65,11 @@ var (
 )
 
 const (
-	dialTime = 4 * time.Second
-	// callTime bounds one call, on top of the caller's own bound.
+	// dialTime bounds the way to a connection, and shakeTime that and TLS on top.
+	dialTime  = 4 * time.Second
+	shakeTime = 6 * time.Second
+	// callTime bounds one call with all its repetitions, on top of the caller's
+	// own bound.
 	callTime = 8 * time.Second
 	// maxBody bounds an answer, in bytes.
 	maxBody = 256 << 10
@@ -72,10 +79,13 @@ const (
 // network. Errors name the file or the setting that is wrong.
 func New(c Config) (*Client, error) {
 	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" {
+	if err == nil && u.User != nil {
+		return nil, errors.New("cannot use an account service's address with a user name or a password in it")
+	}
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("cannot use %q as the account service's address: it must be https://HOST", c.URL)
 	}
-	tlsConfig, err := newTLS(c)
+	d, err := newDialer(c)
 	if err != nil {
 		return nil, err
 	}
@@ -83,13 +93,10 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl := &Client{trust: t}
+	cl := &Client{trust: t, portal: newPortal(c.PortalURL, u), callTime: callTime}
 	cl.http = &http.Client{
-		Timeout: callTime,
 		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: dialTime}).DialContext,
-			TLSClientConfig:        tlsConfig,
-			TLSHandshakeTimeout:    dialTime,
+			DialTLSContext:         d.dial,
 			ResponseHeaderTimeout:  callTime,
 			MaxResponseHeaderBytes: 64 << 10,
 			MaxIdleConns:           2,
@@ -101,7 +108,7 @@ func New(c Config) (*Client, error) {
 		// A signed request is for this address and no other.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	cl.api, err = accountapi.NewClientWithResponses(c.URL, accountapi.WithHTTPClient(doer{cl}))
+	cl.api, err = accountapi.NewClientWithResponses(c.URL, accountapi.WithHTTPClient(cl))
 	if err != nil {
 		return nil, fmt.Errorf("cannot use %q as the account service's address: %w", c.URL, err)
 	}
@@ -120,18 +127,26 @@ func (c *Client) KeySet() lock.KeySet { return c.trust.current() }
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// maxContacts bounds how many contacts for support are shown.
+const maxContacts = 32
+
 // Support returns the contacts for a region.
 func (c *Client) Support(ctx context.Context, region string) ([]flow.Contact, error) {
 	r, err := c.api.GetSupportWithResponse(ctx, &accountapi.GetSupportParams{Region: &region})
 	if err != nil {
-		return nil, diagnose(err)
+		return nil, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
 		return nil, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	var out []flow.Contact
 	for _, s := range r.JSON200.Contacts {
-		out = append(out, flow.Contact{Kind: string(s.Kind), Label: s.Label, Address: s.Address})
+		if len(out) == maxContacts {
+			break
+		}
+		if s.Kind.Valid() {
+			out = append(out, flow.Contact{Kind: string(s.Kind), Label: accountapi.Plain(s.Label, 200), Address: accountapi.Plain(s.Address, 500)})
+		}
 	}
 	return out, nil
 }
@@ -170,29 +185,4 @@ func serviceMaySay(c fault.Code) bool {
 	default:
 		return true
 	}
-}
-
-// doer is the generated client's way out: it signs, bounds and repeats.
-type doer struct{ c *Client }
-
-// credsKey carries the credentials of a signed call in its context.
-type credsKey struct{}
-
-type signer struct {
-	key   crypto.Signer
-	keyID string
-}
-
-var errUnsigned = errors.New("cannot sign a call without the device's key")
-
-// Do implements accountapi.HttpRequestDoer.
-func (d doer) Do(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodGet {
-		return d.c.bounded(req)
-	}
-	s, ok := req.Context().Value(credsKey{}).(signer)
-	if !ok {
-		return nil, errUnsigned
-	}
-	return d.c.signed(req, s)
 }

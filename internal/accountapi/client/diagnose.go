@@ -5,8 +5,8 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"syscall"
 
@@ -14,47 +14,85 @@ import (
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
-// errPin is the error of a chain in which no key is pinned.
-var errPin = errors.New("none of the certificate's keys is pinned")
-
 // diagnose says what kept a call from being answered, from the evidence in the
 // error and never from a guess.
-func diagnose(err error) error {
+func (c *Client) diagnose(ctx context.Context, err error) error {
 	var f *fault.Error
 	if errors.As(err, &f) {
 		return f
 	}
-	return fault.New(causeOf(err), err)
+	code := causeOf(err)
+	if unconnected(err) && code != fault.NetworkUnavailable && code != fault.CaptivePortal && c.portal.between(ctx) {
+		code = fault.CaptivePortal
+	}
+	return fault.New(code, err)
 }
 
 func causeOf(err error) fault.Code {
 	var (
-		invalid x509.CertificateInvalidError
-		verify  *tls.CertificateVerificationError
-		unknown x509.UnknownAuthorityError
-		host    x509.HostnameError
-		record  tls.RecordHeaderError
-		alert   tls.AlertError
-		dns     *net.DNSError
+		shake *handshakeError
+		dns   *net.DNSError
 	)
 	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		// Expired or not yet valid: with a service that is looked after, the
-		// clock is what is wrong.
-		return fault.ClockWrong
-	case errors.Is(err, errPin), errors.Is(err, accountapi.ErrUntrusted), errors.Is(err, accountapi.ErrUnknownKey),
-		errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid),
-		errors.As(err, &record), errors.As(err, &alert):
+	case errors.As(err, &shake):
+		return shake.cause()
+	case errors.Is(err, accountapi.ErrUntrusted), errors.Is(err, accountapi.ErrUnknownKey):
 		return fault.ServiceUntrusted
-	case errors.As(err, &dns):
-		return fault.NetworkUnavailable
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETDOWN),
-		errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.As(err, &dns), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH),
+		errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.EHOSTDOWN), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fault.NetworkUnavailable
 	case errors.Is(err, context.Canceled):
 		return fault.Timeout
+	case errors.Is(err, errUnsigned):
+		return fault.Internal
 	default:
 		// Refused, reset, silent, cut short, or not what the API promises.
 		return fault.ServiceUnavailable
+	}
+}
+
+// unconnected reports whether the call did not even get as far as a trusted
+// connection.
+func unconnected(err error) bool {
+	var shake *handshakeError
+	var op *net.OpError
+	return errors.As(err, &shake) || (errors.As(err, &op) && op.Op == "dial")
+}
+
+// handshakeError is the error of a connection that was made and then failed to
+// become TLS with the account service.
+type handshakeError struct {
+	err error
+	// datesAlone: everything but the dates of the certificates holds.
+	datesAlone bool
+}
+
+// Error implements error.
+func (e *handshakeError) Error() string { return "cannot agree on TLS: " + e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *handshakeError) Unwrap() error { return e.err }
+
+func (e *handshakeError) cause() fault.Code {
+	var (
+		record tls.RecordHeaderError
+		slow   net.Error
+	)
+	switch {
+	case e.datesAlone:
+		// With a service that is looked after, the clock is what is wrong.
+		return fault.ClockWrong
+	case errors.As(e.err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		// A page where the account service should be, in plain text.
+		return fault.CaptivePortal
+	case errors.Is(e.err, context.Canceled):
+		return fault.Timeout
+	case errors.As(e.err, &slow) && slow.Timeout(), errors.Is(e.err, context.DeadlineExceeded),
+		errors.Is(e.err, io.EOF), errors.Is(e.err, io.ErrUnexpectedEOF),
+		errors.Is(e.err, syscall.ECONNRESET), errors.Is(e.err, syscall.EPIPE):
+		// Cut or silent: it has said nothing that could be distrusted.
+		return fault.ServiceUnavailable
+	default:
+		return fault.ServiceUntrusted
 	}
 }

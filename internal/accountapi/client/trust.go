@@ -6,79 +6,17 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"strings"
+	"math"
 	"sync"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 )
-
-// maxFile bounds, in bytes, a CA or key set file.
-const maxFile = 1 << 20
-
-// newTLS returns TLS 1.3 against the vendor's authorities or the system's,
-// pinned where pins are given.
-func newTLS(c Config) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS13, Time: c.Now}
-	if c.CAFile != "" {
-		pem, err := readFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the account service's CA file: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("cannot find a certificate in the CA file %s", c.CAFile)
-		}
-	}
-	pins, err := parsePins(c.Pins)
-	if err != nil || len(pins) == 0 {
-		return t, err
-	}
-	t.VerifyConnection = func(s tls.ConnectionState) error {
-		for _, chain := range s.VerifiedChains {
-			for _, cert := range chain {
-				if slices.Contains(pins, sha256.Sum256(cert.RawSubjectPublicKeyInfo)) {
-					return nil
-				}
-			}
-		}
-		return errPin
-	}
-	return t, nil
-}
-
-func parsePins(in []string) ([][sha256.Size]byte, error) {
-	var out [][sha256.Size]byte
-	for _, p := range in {
-		raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(p, "sha256/"))
-		if err != nil || len(raw) != sha256.Size || !strings.HasPrefix(p, "sha256/") {
-			return nil, fmt.Errorf("cannot use the pin %q: it must be sha256/ and 32 bytes in base64", p)
-		}
-		out = append(out, [sha256.Size]byte(raw))
-	}
-	return out, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() > maxFile {
-		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", path, maxFile)
-	}
-	return os.ReadFile(path) //nolint:gosec // the configuration names it
-}
 
 // imageKeys is the key set file in a device's image.
 type imageKeys struct {
@@ -120,9 +58,11 @@ func newTrust(file string, known lock.KeySet) (*trust, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the keys in %s: %w", file, err)
 	}
-	if known.Number > set.Number {
-		set = known
+	if known.Number > set.Number && t.take(known) == nil {
+		return t, nil
 	}
+	// The image's set, also where the record's cannot be used: fails locked, since a
+	// service that has moved on signs its way from here to its newest set.
 	return t, t.take(set)
 }
 
@@ -152,6 +92,7 @@ func (t *trust) take(s lock.KeySet) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.Number < t.set.Number {
+		// fails locked: a key that was given up must not open anything again.
 		return fmt.Errorf("%w: key set %d is older than %d", accountapi.ErrUntrusted, s.Number, t.set.Number)
 	}
 	t.set, t.public = s, public
@@ -208,17 +149,20 @@ func (c *Client) open(ctx context.Context, token, typ string) (accountapi.Claims
 	return claims, err
 }
 
-// catchUp asks for the key sets that came after the newest one known.
+// catchUp asks for the key sets that came after the newest one known. Its errors
+// say that the service is out of reach or not to be trusted, and never what a
+// person typed wrongly.
 func (c *Client) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
-	after := int64(c.trust.current().Number) //nolint:gosec // counted up one by one
+	after := int64(min(c.trust.current().Number, math.MaxInt64)) //nolint:gosec // bounded
 	r, err := c.api.GetKeysWithResponse(ctx, &accountapi.GetKeysParams{After: &after})
 	if err != nil {
 		return err
 	}
 	if r.JSON200 == nil {
-		return problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return fault.New(fault.ServiceUnavailable, fmt.Errorf("cannot catch up with the key sets: %w",
+			problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)))
 	}
 	for _, token := range r.JSON200.KeySets {
 		if err := c.trust.advance(token); err != nil {
@@ -227,3 +171,5 @@ func (c *Client) catchUp(ctx context.Context) error {
 	}
 	return nil
 }
+
+const catchUpTime = 4 * time.Second

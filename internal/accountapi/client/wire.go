@@ -3,16 +3,19 @@
 package client
 
 import (
-	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,64 +23,155 @@ import (
 	"github.com/accountlock/accountlock/internal/flow"
 )
 
+// credsKey carries the credentials of a signed call in its context.
+type credsKey struct{}
+
+type signer struct {
+	key   crypto.Signer
+	keyID string
+}
+
+var errUnsigned = errors.New("cannot sign a call without the device's key")
+
 // with returns ctx with the key that its calls are signed by.
 func with(ctx context.Context, c flow.Credentials) context.Context {
-	pub, ok := c.Key.Public().(ed25519.PublicKey)
-	if !ok {
-		return ctx
+	if len(c.Key) != ed25519.PrivateKeySize {
+		return ctx // and the call is refused: errUnsigned
 	}
+	pub, _ := c.Key.Public().(ed25519.PublicKey)
 	return context.WithValue(ctx, credsKey{}, signer{key: c.Key, keyID: accountapi.Thumbprint(pub)})
 }
 
+// maxDenied is how often a 401 with a fresh nonce is signed anew. The first call
+// of a process has no nonce, and one that it had may have run out.
+const maxDenied = 2
+
 // signed sends a request under the device's key. The server's nonce is taken
 // from its last answer; where it has expired, or there was none yet, the 401 brings
-// one. A connection that breaks is tried once more under the same
+// one. A connection that breaks before an answer is tried once more under the same
 // Idempotency-Key, so that a lost answer is not a lost consent.
 func (c *Client) signed(req *http.Request, s signer) (*http.Response, error) {
-	body, err := drain(req)
+	b, err := drain(req)
 	if err != nil {
 		return nil, err
 	}
 	// Passwords and codes are in it.
-	defer clear(body)
-	broken := false
-	for tries := 0; ; tries++ {
-		again := req.Clone(req.Context())
-		again.Body = io.NopCloser(bytes.NewReader(body))
-		again.ContentLength = int64(len(body))
-		if err := accountapi.SignRequest(again, body, s.key, s.keyID, c.takeNonce()); err != nil {
+	defer b.wipe()
+	denied, broken := 0, false
+	for {
+		var reused bool
+		trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}
+		again := req.Clone(httptrace.WithClientTrace(req.Context(), trace))
+		b.into(again)
+		if err := accountapi.SignRequest(again, b.bytes, s.key, s.keyID, c.takeNonce()); err != nil {
 			return nil, err
 		}
-		resp, err := c.bounded(again)
+		resp, err := c.http.Do(again)
 		if err != nil {
-			if !broken && connectionBroke(err) {
+			if !broken && connectionBroke(err, reused) {
 				broken = true
 				continue
 			}
 			return nil, err
 		}
-		c.putNonce(resp.Header.Get(accountapi.HeaderNonce))
-		if resp.StatusCode != http.StatusUnauthorized || tries >= 2 || resp.Header.Get(accountapi.HeaderNonce) == "" {
+		nonce := resp.Header.Get(accountapi.HeaderNonce)
+		c.putNonce(nonce)
+		if resp.StatusCode != http.StatusUnauthorized || denied >= maxDenied || nonce == "" {
 			return resp, nil
 		}
+		denied++
+		// Read to its end, so that the connection serves again.
+		_, _ = io.CopyN(io.Discard, resp.Body, maxBody)
 		_ = resp.Body.Close()
 	}
 }
 
-func drain(req *http.Request) ([]byte, error) {
+// body is what a call sends, kept to be sent again and to be wiped.
+type body struct {
+	mu    sync.Mutex
+	bytes []byte
+	gone  bool
+}
+
+// drain takes the request's body over. What it was in is wiped: bytes.Reader, in
+// which the generated client puts it, hands its own bytes to Write.
+func drain(req *http.Request) (*body, error) {
+	b := &body{}
 	if req.Body == nil {
-		return nil, nil
+		return b, nil
 	}
-	body, err := io.ReadAll(req.Body)
+	_, err := io.Copy(b, req.Body)
 	_ = req.Body.Close()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the request's own body: %w", err)
 	}
-	return body, nil
+	return b, nil
 }
 
-func connectionBroke(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+// Write takes p over and wipes it.
+func (b *body) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p...)
+	clear(p)
+	return len(p), nil
+}
+
+// into makes b the body of a request. The request cannot be repeated by
+// net/http behind our back: it has no GetBody.
+func (b *body) into(req *http.Request) {
+	req.GetBody, req.ContentLength = nil, int64(len(b.bytes))
+	req.Body = http.NoBody
+	if len(b.bytes) > 0 {
+		req.Body = &bodyReader{of: b}
+	}
+}
+
+// wipe overwrites the bytes. net/http may still be sending them when an answer
+// came early: it then finds nothing more.
+func (b *body) wipe() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.bytes)
+	b.gone = true
+}
+
+type bodyReader struct {
+	of *body
+	at int
+}
+
+// Read implements io.Reader.
+func (r *bodyReader) Read(p []byte) (int, error) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	if r.of.gone {
+		return 0, errWiped
+	}
+	if r.at == len(r.of.bytes) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.of.bytes[r.at:])
+	r.at += n
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (r *bodyReader) Close() error { return nil }
+
+var errWiped = errors.New("the call is over, and its body wiped")
+
+// connectionBroke reports whether a call may have been lost with its
+// connection: it was cut before an answer, or had been idle for too long.
+func connectionBroke(err error, reused bool) bool {
+	var slow net.Error
+	if errors.As(err, &slow) && slow.Timeout() || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var shake *handshakeError
+	if errors.As(err, &shake) {
+		return false
+	}
+	return reused || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (c *Client) takeNonce() string {
@@ -100,31 +194,53 @@ func (c *Client) putNonce(n string) {
 	c.nonce = n
 }
 
-// bounded sends a request and bounds the size of what comes back.
-func (c *Client) bounded(req *http.Request) (*http.Response, error) {
-	resp, err := c.http.Do(req)
+// Do implements accountapi.HttpRequestDoer: the generated client's way out. It
+// signs, repeats, and bounds the time and the size of what comes back.
+func (c *Client) Do(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), c.callTime)
+	resp, err := c.send(req.WithContext(ctx))
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody}
+	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody, done: cancel}
 	return resp, nil
+}
+
+func (c *Client) send(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet {
+		return c.http.Do(req)
+	}
+	s, ok := req.Context().Value(credsKey{}).(signer)
+	if !ok {
+		return nil, errUnsigned
+	}
+	return c.signed(req, s)
 }
 
 var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxBody)
 
+// limited is a body of at most left bytes.
 type limited struct {
 	io.ReadCloser
 	left int
+	done context.CancelFunc
 }
 
-// Read fails, rather than ends, at the bound: a cut answer is not an answer.
+// Read fails, rather than ends, beyond the bound: a cut answer is not an answer.
 func (l *limited) Read(p []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, errTooLarge
+	n, err := l.ReadCloser.Read(p[:min(len(p), l.left+1)])
+	if n > l.left {
+		return l.left, errTooLarge
 	}
-	n, err := l.ReadCloser.Read(p[:min(len(p), l.left)])
 	l.left -= n
 	return n, err
+}
+
+// Close also ends the call's time.
+func (l *limited) Close() error {
+	defer l.done()
+	return l.ReadCloser.Close()
 }
 
 func newKey() string {
