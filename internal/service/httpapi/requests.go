@@ -131,6 +131,14 @@ func (r *requests) answer(ctx context.Context, k kept) error {
 	return err
 }
 
+// renew says that a request is still being answered.
+func (r *requests) renew(ctx context.Context, nonce string, until time.Time) error {
+	return r.db.Tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE requests SET leased_to = $1 WHERE nonce = $2 AND status = 0`, millis(until), nonce)
+		return err
+	})
+}
+
 func (r *requests) do(ctx context.Context, j *job) (*job, error) {
 	j.ready = make(chan struct{})
 	select {

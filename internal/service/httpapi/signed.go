@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -22,8 +23,9 @@ const (
 	// answerTime bounds how long one signed request is worked on.
 	answerTime = 15 * time.Second
 	// leaseTime is after how long a repeated request takes over from a server
-	// that has not answered the first: it can no longer be at it.
-	leaseTime = answerTime + 5*time.Second
+	// that is gone; one that is still at it says so every renewTime.
+	leaseTime = 5 * time.Second
+	renewTime = 2 * time.Second
 )
 
 // operation is one signed call of the account API.
@@ -166,7 +168,10 @@ func (s *Server) serveOnce(w http.ResponseWriter, r *http.Request, k kept, next 
 	}
 	a := newAnswer()
 	a.header[accountapi.HeaderNonce] = w.Header()[accountapi.HeaderNonce]
+	letGo := s.holdLease(r.Context(), k)
+	defer letGo() // of a panic
 	next.ServeHTTP(a, r)
+	letGo()
 	k.status, k.mediaType, k.body = a.status, a.header.Get("Content-Type"), a.body.String()
 	if !a.keeps() {
 		k.request = ""
@@ -177,6 +182,34 @@ func (s *Server) serveOnce(w http.ResponseWriter, r *http.Request, k kept, next 
 	}
 	a.copyTo(w)
 	return nil
+}
+
+// holdLease renews the lease of a request until the function it returns is
+// called, which waits for a renewal that is under way. Few requests take long
+// enough for one.
+func (s *Server) holdLease(ctx context.Context, k kept) (letGo func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	timer := time.AfterFunc(renewTime, func() {
+		defer close(ended)
+		tick := time.NewTicker(renewTime)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if err := s.requests.renew(ctx, k.nonce, s.clock().Add(leaseTime)); err != nil && ctx.Err() == nil {
+				s.log.WarnContext(ctx, "cannot renew the lease of a request", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		cancel()
+		if !timer.Stop() {
+			<-ended
+		}
+	})
 }
 
 // giveAgain answers a request that is not fresh.

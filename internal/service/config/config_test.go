@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/config"
+)
+
+const example = "../../../docs/accountlock-server.example.toml"
+
+func TestTheExampleCanBeUsed(t *testing.T) {
+	c, err := config.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HashParams() != account.DefaultHashParams() {
+		t.Errorf("the example shows %+v as the defaults of hashing, they are %+v", c.HashParams(), account.DefaultHashParams())
+	}
+	proxies, err := c.Proxies()
+	if err != nil || len(proxies) != 2 || !proxies[0].Contains(netip.MustParseAddr("192.0.2.10")) || proxies[0].Bits() != 32 {
+		t.Errorf("proxies: %v, %v", proxies, err)
+	}
+	if got := c.Contacts(); len(got) != 2 || got[1].Region != "GB" {
+		t.Errorf("contacts: %+v", got)
+	}
+}
+
+func TestWhatTheFileMayNotSay(t *testing.T) {
+	good, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ old, new, says string }{
+		"an unknown key":            {"listen =", "lisen =", `"lisen"`},
+		"an unknown key in a table": {"certificate =", "cert =", `"tls.cert"`},
+		"a value of another type":   {`listen = "0.0.0.0:8443"`, "listen = 8443", "line 8"},
+		"no TOML":                   {"[tls]", "[tls", "line"},
+		"no certificate":            {`certificate = "/etc/accountlock-server/tls.pem"`, "", "tls.certificate"},
+		"no database":               {`path = "/var/lib/accountlock-server/accounts.db"`, "", "database.path"},
+		"a port alone":              {`"0.0.0.0:8443"`, `"8443"`, "listen"},
+		"a URL without TLS":         {`"https://accounts.example.org"`, `"http://accounts.example.org"`, "public_url"},
+		"a URL with a path":         {`"https://accounts.example.org"`, `"https://example.org/accounts"`, "public_url"},
+		"a URL with a password":     {`"https://accounts.example.org"`, `"https://a:b@example.org"`, "public_url"},
+		"a region in words":         {`default_region = "GB"`, `default_region = "Britain"`, "default_region"},
+		"a log level of its own":    {`log_level = "info"`, `log_level = "loud"`, "log_level"},
+		"a proxy by name":           {`"192.0.2.10"`, `"proxy.example.org"`, "trusted_proxies"},
+		"a contact by pigeon":       {`kind = "web"`, `kind = "pigeon"`, "support contact 1"},
+		"a contact without address": {`address = "https://help.example.org"`, "", "support contact 1"},
+		"a contact's region":        {`region = "GB"` + "\nkind", `region = "gb"` + "\nkind", "support contact 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(string(good), c.old, c.new, 1)
+			if text == string(good) {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := config.Parse([]byte(text))
+			if fault.CodeOf(err) != fault.InvalidArgument || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want it to name %s", err, c.says)
+			}
+		})
+	}
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	good, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "server.toml")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(good), `"/var/lib/accountlock-server/`, `"data/`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "data", "accounts.db"); c.Database.Path != want {
+		t.Errorf("the database is %s, want %s", c.Database.Path, want)
+	}
+	if c.TLS.Key != "/etc/accountlock-server/tls.key" {
+		t.Errorf("an absolute path became %s", c.TLS.Key)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	good, err := os.ReadFile(example)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte("[[support]]\nkind = 1\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := config.Parse(text)
+		if err != nil {
+			if fault.CodeOf(err) != fault.InvalidArgument {
+				t.Errorf("a bad file is %v", err)
+			}
+			return
+		}
+		if err := c.Check(); err != nil {
+			t.Errorf("it was taken and cannot be used: %v", err)
+		}
+	})
+}
