@@ -102,11 +102,18 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
-	if err := errors.Join(s.conn.Auth([]dbus.Auth{externalAuth()}), nil); err != nil {
+	// A bus that accepts and then says nothing must not hold the daemon for ever.
+	if err := raw.SetDeadline(time.Now().Add(busTime)); err != nil {
+		return nil, errors.Join(err, s.conn.Close())
+	}
+	if err := s.conn.Auth([]dbus.Auth{externalAuth()}); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot authenticate to the bus: %w", err), s.conn.Close())
 	}
 	if err := s.conn.Hello(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot greet the bus: %w", err), s.conn.Close())
+	}
+	if err := raw.SetDeadline(time.Time{}); err != nil {
+		return nil, errors.Join(err, s.conn.Close())
 	}
 	s.auth = polkit{s.conn}
 	if c.UseUIDs {

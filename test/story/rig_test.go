@@ -23,7 +23,7 @@ import (
 // rig is one device with its account service. What a factory reset keeps and
 // what it wipes are two folders.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	bus  *bus.Bus
 	bin  string
 	dir  string
@@ -65,7 +65,7 @@ func withConfig(extra string) option {
 }
 
 // newRig starts everything; the device has never been seen before.
-func newRig(t *testing.T, options ...option) *rig {
+func newRig(t testing.TB, options ...option) *rig {
 	t.Helper()
 	r := &rig{t: t, bin: bus.Binaries(t), dir: t.TempDir()}
 	r.extra = fmt.Sprintf("[authorization]\nmode = \"uid\"\nuids = [%d]\n", os.Getuid())
@@ -98,7 +98,7 @@ func newRig(t *testing.T, options ...option) *rig {
 
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
