@@ -5,6 +5,7 @@ package ctl
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -108,10 +109,10 @@ func (c *conversation) answer(ctx context.Context, s snapshot) error {
 	}
 	err = c.flow.submit(ctx, a.values)
 	a.wipe()
+	if code := s.text("recovery-code"); code != "" && !a.typed && (err == nil || !refused(err)) {
+		c.code = code
+	}
 	if err == nil {
-		if code := s.text("recovery-code"); code != "" && !a.typed {
-			c.code = code
-		}
 		return nil
 	}
 	f := c.explain(ctx, err)
@@ -139,8 +140,12 @@ func answerable(f *failure) bool {
 	case errorPrefix + string(fault.Timeout), errorPrefix + string(fault.NotAuthorized), cancelledName:
 		return false
 	}
-	return len(f.Name) > len(errorPrefix) && f.Name[:len(errorPrefix)] == errorPrefix
+	return refused(f)
 }
+
+// refused reports whether the daemon itself said no. After anything else, such
+// as a daemon that died, nobody knows whether it took the answer.
+func refused(err error) bool { return strings.HasPrefix(asFailure(err).Name, errorPrefix) }
 
 func (c *conversation) detour(ctx context.Context, d detour) error {
 	var err error

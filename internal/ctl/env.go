@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -68,10 +69,15 @@ func (e Env) locale() string {
 		}
 		v, _, _ = strings.Cut(v, ".")
 		v, _, _ = strings.Cut(v, "@")
-		if v == "C" || v == "POSIX" {
+		v = strings.ReplaceAll(v, "_", "-")
+		if !language.MatchString(v) {
+			// 'C', 'POSIX' and 'english' are no languages as BCP 47 names them,
+			// and no reason for the daemon to refuse a flow.
 			return ""
 		}
-		return strings.ReplaceAll(v, "_", "-")
+		return v
 	}
 	return ""
 }
+
+var language = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)

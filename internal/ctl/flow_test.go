@@ -172,6 +172,49 @@ func TestAFlowEndsAsItsLastStepSays(t *testing.T) {
 	}
 }
 
+func TestAFlowIsBegunInThePersonsLanguage(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		vars map[string]string
+		args []string
+		want map[string]any
+	}{
+		{"the environment's", map[string]string{"LANG": "de_DE.UTF-8"}, []string{"unlock"}, map[string]any{"locale": "de-DE"}},
+		{"the stronger variable's", map[string]string{"LANG": "de_DE", "LC_ALL": "sr_RS@latin"}, []string{"unlock"}, map[string]any{"locale": "sr-RS"}},
+		{"none", map[string]string{"LANG": "C.UTF-8"}, []string{"unlock"}, map[string]any{}},
+		{"nonsense is none", map[string]string{"LANG": "english"}, []string{"unlock"}, map[string]any{}},
+		{
+			"the flag's", map[string]string{"LANG": "de_DE"},
+			[]string{"factory-reset", "--locale", "fr", "--region", "CH", "--unlink"},
+			map[string]any{"locale": "fr", "region": "CH", "unlink": true},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSession(t)
+			s.fake.flow.steps = []fakeStep{{name: "failed", prompt: map[string]any{}, err: fault.New(fault.Timeout, nil)}}
+			s.fake.own()
+			for k, v := range tt.vars {
+				s.vars[k] = v
+			}
+			s.run(tt.args...)
+			var got fakeCall
+			for m := range kinds {
+				for _, c := range s.fake.seen(m) {
+					got = c
+				}
+			}
+			if len(got.Args) != len(tt.want) {
+				t.Errorf("options %v", got.Args)
+			}
+			for k, v := range tt.want {
+				if got.Args[k].Value() != v {
+					t.Errorf("%s is %v", k, got.Args[k])
+				}
+			}
+		})
+	}
+}
+
 func TestNoSignalIsReliedOn(t *testing.T) {
 	s := newSession(t)
 	scenarios["locked"](s.fake)
@@ -211,6 +254,29 @@ func TestSignalsOfOthersAreNotBelieved(t *testing.T) {
 	var got struct{ Receipt string }
 	if err := json.Unmarshal(s.stdout.Bytes(), &got); err != nil || code != 0 || got.Receipt != "genuine" {
 		t.Errorf("exit %d, %v: %s", code, err, s.stdout.String())
+	}
+}
+
+func TestADaemonThatDiesDuringALinkLeavesTheCodeToItsOwner(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			s := newSession(t)
+			scenarios["unlinked"](s.fake)
+			s.fake.flow.steps[3].answer = func(values) *fault.Error {
+				s.fake.conn.Close()
+				return nil
+			}
+			s.fake.own()
+			args := []string{"link", "--identifier", "1", "--password-file", s.file(password), "--code-file", s.file(smsCode), "--yes"}
+			want := "Recovery code: " + recoveryCode
+			if format == "json" {
+				args, want = append(args, "--json"), `"recovery_code":"`+recoveryCode
+			}
+			code := s.run(args...)
+			if code != ctl.ExitUnavailable || !strings.Contains(s.screen.String(), "accountlockd stopped") || !strings.Contains(s.stdout.String(), want) {
+				t.Errorf("exit %d:\n%s", code, s.screen.String())
+			}
+		})
 	}
 }
 
