@@ -6,8 +6,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"syscall"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -25,7 +27,32 @@ func (c *Client) diagnose(ctx context.Context, err error) error {
 	if unconnected(err) && code != fault.NetworkUnavailable && code != fault.CaptivePortal && c.portal.between(ctx) {
 		code = fault.CaptivePortal
 	}
-	return fault.New(code, err)
+	return fault.New(code, quoteless(err))
+}
+
+// quoteless returns err if its text is our side's. What net/http and encoding/json
+// say of an answer quotes it, and the answer may quote what was sent.
+func quoteless(err error) error {
+	var (
+		op    *net.OpError
+		shake *handshakeError
+	)
+	if errors.As(err, &op) || errors.As(err, &shake) {
+		return err
+	}
+	for _, own := range []error{
+		io.EOF, io.ErrUnexpectedEOF, context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded,
+		errTooLarge, errUnsigned, accountapi.ErrUntrusted, accountapi.ErrUnknownKey,
+	} {
+		if errors.Is(err, own) {
+			return err
+		}
+	}
+	inner := err
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		inner = next
+	}
+	return fmt.Errorf("cannot read what the account service answered (%T)", inner)
 }
 
 func causeOf(err error) fault.Code {

@@ -143,11 +143,11 @@ type bodyReader struct {
 func (r *bodyReader) Read(p []byte) (int, error) {
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()
-	if r.of.gone {
-		return 0, errWiped
-	}
 	if r.at == len(r.of.bytes) {
 		return 0, io.EOF
+	}
+	if r.of.gone {
+		return 0, errWiped
 	}
 	n := copy(p, r.of.bytes[r.at:])
 	r.at += n
