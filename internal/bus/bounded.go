@@ -82,7 +82,7 @@ func (b *bounded) next() error {
 	body, fields := order.Uint32(fixed[4:]), order.Uint32(fixed[12:])
 	padded := (uint64(fields) + 7) &^ 7
 	if body <= maxBody && fields <= maxHeader {
-		b.head, b.rest = fixed, int(padded)+int(body)
+		b.head, b.rest = fixed, int(padded+uint64(body)) //nolint:gosec // both are bounded just above
 		return nil
 	}
 	return b.drop(fixed, order, padded, uint64(body))

@@ -78,7 +78,7 @@ func managerChanging(n flow.Snapshot) map[string]dbus.Variant {
 		"LostMessage":  dbus.MakeVariant(lost),
 		"RetryAfter":   dbus.MakeVariant(uint32(min(math.Ceil(n.RetryAfter.Seconds()), math.MaxUint32))),
 		"Connectivity": dbus.MakeVariant(string(n.Connectivity)),
-		"LastCheckIn":  dbus.MakeVariant(uint64(max(n.LastCheckIn, 0))), //nolint:gosec // not negative
+		"LastCheckIn":  dbus.MakeVariant(uint64(max(n.LastCheckIn, 0))),
 	}
 }
 

@@ -349,7 +349,7 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 	ctx := context.Background()
 	long := string(bytes.Repeat([]byte("x"), 300))
 	for _, in := range []flow.Input{
-		{"identifer": "typo"}, {"identifier": 7}, {"identifier": long}, {"identifier": true}, {"password": secret.Bytes("early")},
+		{"identity": "typo"}, {"identifier": 7}, {"identifier": long}, {"identifier": true}, {"password": secret.Bytes("early")},
 	} {
 		wantCode(t, f.Submit(ctx, in), fault.InvalidArgument)
 	}

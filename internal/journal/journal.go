@@ -121,7 +121,7 @@ func (j *Journal) open(ctx context.Context) (*sql.DB, error) {
 
 func openFile(ctx context.Context, path string) (*sql.DB, error) {
 	// Mode 0600 from the first byte; SQLite gives -wal and -shm the same.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the configuration names it
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

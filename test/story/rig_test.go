@@ -5,6 +5,7 @@ package story_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -58,10 +59,6 @@ func withPolkit(rules string) option {
 		r.extra = "[authorization]\nmode = \"polkit\"\n"
 		return []bus.Option{bus.WithPolkit(rules)}
 	}
-}
-
-func withConfig(extra string) option {
-	return func(r *rig) []bus.Option { r.extra = extra; return nil }
 }
 
 // newRig starts everything; the device has never been seen before.
@@ -325,14 +322,16 @@ func (r *rig) run(method string) *conversation {
 // wantError compares the name of a D-Bus error.
 func (r *rig) wantError(err error, want string) {
 	r.t.Helper()
+	if name := errorName(err); name != accountlock.ErrorPrefix+want && name != want {
+		r.t.Fatalf("got the error %q (%v), want %s", name, err, want)
+	}
+}
+
+// errorName returns the name of a D-Bus error, empty for any other.
+func errorName(err error) string {
 	var e dbus.Error
-	switch t := err.(type) {
-	case dbus.Error:
-		e = t
-	case *dbus.Error:
-		e = *t
+	if errors.As(err, &e) {
+		return e.Name
 	}
-	if e.Name != accountlock.ErrorPrefix+want && e.Name != want {
-		r.t.Fatalf("got the error %q (%v), want %s", e.Name, err, want)
-	}
+	return ""
 }

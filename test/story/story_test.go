@@ -3,8 +3,8 @@
 package story_test
 
 import (
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -104,11 +104,16 @@ func TestFromLinkToUnlink(t *testing.T) {
 
 func mustNotHold(t *testing.T, dir string, secrets []string) {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		raw, err := os.ReadFile(path)
+		raw, err := root.ReadFile(path)
 		for _, s := range secrets {
 			if strings.Contains(string(raw), s) {
 				t.Errorf("%s holds a password", path)
