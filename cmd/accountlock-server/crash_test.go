@@ -188,4 +188,3 @@ func TestTwoServersOnOneDatabaseAreOneService(t *testing.T) {
 		t.Errorf("the device is %s", got)
 	}
 }
-

@@ -204,7 +204,7 @@ func (s *service) demoAccounts(ctx context.Context, path string) error {
 	if demo.Other, err = s.demoAccount(ctx, "other@example.org", "+12025550145"); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(demo, "", "  ")
+	b, err := json.MarshalIndent(demo, "", "  ") //nolint:gosec // demo.json is where the demo passwords are told
 	if err != nil {
 		return fmt.Errorf("cannot encode the demo accounts: %w", err)
 	}

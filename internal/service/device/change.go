@@ -162,7 +162,7 @@ func (r *Registry) SignOutLink(ctx context.Context, tx *sql.Tx, deviceID, linkID
 	return r.changeNewest(ctx, tx, deviceID, linkID, SignOut, NoticeSignedOut)
 }
 
-// UnlinkLink: see SignOutLink.
+// UnlinkLink is described at SignOutLink.
 func (r *Registry) UnlinkLink(ctx context.Context, tx *sql.Tx, deviceID, linkID string) (Link, error) {
 	return r.changeNewest(ctx, tx, deviceID, linkID, Unlink, NoticeUnlinked)
 }

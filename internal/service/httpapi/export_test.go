@@ -2,7 +2,10 @@
 
 package httpapi
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // NewNonce returns a nonce as an answer brings it.
 func (s *Server) NewNonce() (string, error) { return s.nonces.New() }
@@ -20,4 +23,13 @@ func Operations() map[string]string {
 		out[pattern] = op.name
 	}
 	return out
+}
+
+// Decode reads the body of a call by its name.
+func Decode(name string, body []byte) (any, error) {
+	decode, ok := bodies[name]
+	if !ok {
+		return nil, errors.New("no such call")
+	}
+	return decode(body)
 }

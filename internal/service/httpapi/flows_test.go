@@ -99,7 +99,7 @@ func TestADeviceIsLinkedAndUnlockedByPassword(t *testing.T) {
 	wantStep(t, d.Reply(t, id, apitest.Identify(s.Stranger.Email)), accountapi.Password)
 	other := d.Reply(t, id, apitest.Password(s.Stranger.Password))
 	wantCode(t, other, 403, "WrongAccount")
-	if other.Problem.Hint == nil || *other.Problem.Hint != s.Owner.Hint() || !*other.Problem.Counted {
+	if other.Problem.Hint == nil || *other.Problem.Hint != s.Owner.Hint() || *other.Problem.Counted {
 		t.Errorf("a wrong account is told as %s", other.Body)
 	}
 	wantStep(t, d.Reply(t, id, apitest.UseHint()), accountapi.Password)

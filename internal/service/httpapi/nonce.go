@@ -43,7 +43,7 @@ func NewNonces(secret []byte, now func() time.Time) *Nonces {
 // New returns a fresh nonce.
 func (n *Nonces) New() (string, error) {
 	b := make([]byte, nonceStamp+nonceRandom, nonceSize)
-	binary.BigEndian.PutUint64(b, uint64(n.now().UnixMilli())) //nolint:gosec // the year is past 1970
+	binary.BigEndian.PutUint64(b, uint64(n.now().UnixMilli()))
 	if _, err := io.ReadFull(n.random, b[nonceStamp:]); err != nil {
 		return "", fmt.Errorf("cannot make a nonce: %w", err)
 	}
@@ -68,7 +68,7 @@ func (n *Nonces) Check(nonce string) (stored string, ok bool) {
 
 // storedBefore returns what the stored nonces from before t are smaller than.
 func storedBefore(t time.Time) string {
-	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(t.UnixMilli()))) //nolint:gosec // the year is past 1970
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(t.UnixMilli())))
 }
 
 func (n *Nonces) mac(b []byte) []byte {
@@ -80,7 +80,7 @@ func (n *Nonces) mac(b []byte) []byte {
 // derive returns a key for one purpose out of the service secret.
 func derive(secret []byte, purpose string) []byte {
 	h := hmac.New(sha256.New, secret)
-	io.WriteString(h, "accountlock-server "+purpose) //nolint:errcheck,gosec // a hash takes everything
+	io.WriteString(h, "accountlock-server "+purpose) //nolint:errcheck // a hash takes everything
 	return h.Sum(nil)
 }
 

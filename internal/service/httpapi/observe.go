@@ -88,9 +88,9 @@ func unrouted(mux *http.ServeMux, r *http.Request, h http.Header) error {
 	handler.ServeHTTP(probe, r)
 	if probe.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", probe.header.Get("Allow"))
-		return narrowed(http.StatusMethodNotAllowed, fault.InvalidArgument, "This address does not take this method.")
+		return narrowed(http.StatusMethodNotAllowed, "This address does not take this method.")
 	}
-	return narrowed(http.StatusNotFound, fault.InvalidArgument, "There is nothing at this address.")
+	return narrowed(http.StatusNotFound, "There is nothing at this address.")
 }
 
 func (s *Server) panicked(rec *recorder, r *http.Request, p any) {

@@ -28,9 +28,9 @@ func (e *statusError) Error() string { return e.fault.Error() }
 // Unwrap makes the fault be found.
 func (e *statusError) Unwrap() error { return e.fault }
 
-// narrowed returns a fault with a status that says more than the code's.
-func narrowed(status int, code fault.Code, message string) error {
-	return &statusError{status: status, fault: fault.Newf(code, "%s", message)}
+// narrowed is fault.InvalidArgument with a status that says more.
+func narrowed(status int, message string) error {
+	return &statusError{status: status, fault: fault.Newf(fault.InvalidArgument, "%s", message)}
 }
 
 // unauthorized is a request that is not, or wrongly, signed.

@@ -105,7 +105,7 @@ func (s *Server) serveSigned(w http.ResponseWriter, r *http.Request, op operatio
 	if err := checkPath(r); err != nil {
 		return err
 	}
-	caller, err := s.callerOf(r, op, value, sig.KeyID)
+	caller, err := s.callerOf(r, value, sig.KeyID)
 	if err != nil {
 		return err
 	}
@@ -225,8 +225,7 @@ func giveAgain(w http.ResponseWriter, f fate, first kept) error {
 	case replayed:
 		return unauthorized(errors.New("the nonce was used before"))
 	case changed:
-		return narrowed(http.StatusUnprocessableEntity, fault.InvalidArgument,
-			"The idempotency key was used for another request.")
+		return narrowed(http.StatusUnprocessableEntity, "The idempotency key was used for another request.")
 	default:
 		f := fault.Newf(fault.ServiceUnavailable, "The same request is being answered at this moment.")
 		f.RetryAfter = time.Second
@@ -236,7 +235,7 @@ func giveAgain(w http.ResponseWriter, f fate, first kept) error {
 
 // callerOf returns the device that a request must be signed by: the one in its
 // path, in its body, or whose flow it is. The key of an enrolment is its own.
-func (s *Server) callerOf(r *http.Request, op operation, value any, keyID string) (device.Caller, error) {
+func (s *Server) callerOf(r *http.Request, value any, keyID string) (device.Caller, error) {
 	switch v := value.(type) {
 	case *accountapi.EnrolRequest:
 		pub, err := v.Key.PublicKey()
@@ -276,10 +275,10 @@ func readBody(w http.ResponseWriter, r *http.Request, op operation) ([]byte, err
 		return nil, tooLarge(limit)
 	}
 	if op.decode != nil && !isJSON(r.Header.Values("Content-Type")) {
-		return nil, narrowed(http.StatusUnsupportedMediaType, fault.InvalidArgument, "The body must be application/json.")
+		return nil, narrowed(http.StatusUnsupportedMediaType, "The body must be application/json.")
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, narrowed(http.StatusUnsupportedMediaType, fault.InvalidArgument, "The body must not be encoded.")
+		return nil, narrowed(http.StatusUnsupportedMediaType, "The body must not be encoded.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
@@ -288,14 +287,13 @@ func readBody(w http.ResponseWriter, r *http.Request, op operation) ([]byte, err
 		return nil, tooLarge(limit)
 	case err != nil:
 		// The client went away or was too slow.
-		return nil, narrowed(http.StatusRequestTimeout, fault.InvalidArgument, "The body did not arrive whole in time.")
+		return nil, narrowed(http.StatusRequestTimeout, "The body did not arrive whole in time.")
 	}
 	return body, nil
 }
 
 func tooLarge(limit int64) error {
-	return narrowed(http.StatusRequestEntityTooLarge, fault.InvalidArgument,
-		"The body is larger than "+strconv.FormatInt(limit, 10)+" bytes.")
+	return narrowed(http.StatusRequestEntityTooLarge, "The body is larger than "+strconv.FormatInt(limit, 10)+" bytes.")
 }
 
 func isJSON(values []string) bool {
