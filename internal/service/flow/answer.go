@@ -139,11 +139,11 @@ func (s *Service) sendCode(ctx context.Context, f Flow, to account.Account, key 
 	return s.store(ctx, f, key, out)
 }
 
-// wrongAccount names the account that the device belongs to, masked, to whoever
+// wrongAccount does not count: the password was right, and nothing was guessed. It
+// names the account that the device belongs to, masked, to whoever
 // holds the device's own key; a key that is still pending may be a stranger's.
 func wrongAccount(c device.Caller) error {
 	f := fault.New(fault.WrongAccount, nil)
-	f.Counted = true
 	if c.Trusted() {
 		f.Hint = c.Link.Hint
 	}
