@@ -5,6 +5,7 @@ package ctl_test
 import (
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -31,10 +32,10 @@ var wantExit = map[int][]fault.Code{
 
 func TestEveryRefusalHasItsExitCode(t *testing.T) {
 	s := newSession(t)
-	var f *fault.Error
+	var refusal atomic.Pointer[fault.Error]
 	s.fake.flow.steps = []fakeStep{{
 		name: "password", prompt: map[string]any{}, fields: []fakeField{passwordField},
-		answer: func(values) *fault.Error { return f },
+		answer: func(values) *fault.Error { return refusal.Load() },
 	}}
 	s.fake.own()
 	secret := s.file(password)
@@ -42,7 +43,8 @@ func TestEveryRefusalHasItsExitCode(t *testing.T) {
 	for exit, codes := range wantExit {
 		for _, c := range codes {
 			seen++
-			f = counted(c, "What happened.")
+			f := counted(c, "What happened.")
+			refusal.Store(f)
 			s.stdout.Reset()
 			if got := s.run("unlock", "--json", "--password-file", secret); got != exit || ctl.ExitCode(c) != exit {
 				t.Errorf("%s: exit %d, want %d", c, got, exit)
