@@ -45,14 +45,15 @@ func sentence(f *fault.Error) string {
 func happened(f *fault.Error) string {
 	var b strings.Builder
 	b.WriteString(f.Message)
-	if f.AttemptsLeft > 0 {
-		fmt.Fprintf(&b, " %d more tries are free of a wait.", f.AttemptsLeft)
-	}
-	if f.AttemptsLeft == 0 {
-		b.WriteString(" The next wrong try brings a wait.")
-	}
-	if f.RetryAfter > 0 {
+	switch {
+	case f.RetryAfter > 0:
 		fmt.Fprintf(&b, " The next attempt is taken in %s.", f.RetryAfter.Round(time.Second))
+	case f.AttemptsLeft > 1:
+		fmt.Fprintf(&b, " %d more tries are free of a wait.", f.AttemptsLeft)
+	case f.AttemptsLeft == 1:
+		b.WriteString(" One more try is free of a wait.")
+	case f.AttemptsLeft == 0:
+		b.WriteString(" The next wrong try brings a wait.")
 	}
 	if f.Hint != "" {
 		fmt.Fprintf(&b, " It belongs to %s.", f.Hint)

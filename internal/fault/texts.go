@@ -15,7 +15,7 @@ var order = []Code{
 // texts holds one sentence of cause and one of remedy for each code. 'User name
 // or password' appears once only: where the account service itself said so.
 var texts = map[Code]text{
-	InvalidCredentials: {"The account service says that the user name or password is wrong.", "Type both again, or choose 'recover' if you have forgotten them; your account ID is in the portal and in your registration e-mail."},
+	InvalidCredentials: {"The account service says that the user name or password is wrong.", "Type both again; the account ID is in the e-mail you got at registration, and a forgotten password can be recovered."},
 	WrongAccount:       {"The password is right, but this device belongs to another account.", "Sign in with the account that the hint names."},
 	AccountBlocked:     {"The account service has blocked this account.", "Wait until the block ends, recover the account, or ask support."},
 	AccountDeleted:     {"This account has been deleted.", "Nothing needs to be typed: the device is released at its next contact with the account service."},

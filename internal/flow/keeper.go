@@ -161,14 +161,20 @@ func (k *Keeper) apply(ctx context.Context, ev lock.Event, c lock.Change, rule s
 	err = k.amend(true, ev == lock.UnlockDone,
 		func(r lock.Record) lock.Record { return r.Apply(effects, c) },
 		func() {
-			k.status, k.rule = to, rule
-			k.epoch++
+			if to != from {
+				// What confirms a state did not make it.
+				k.status, k.rule = to, rule
+				k.epoch++
+			}
 		})
 	if err != nil && ev != lock.UnlockDone {
 		// Old state, whole: nothing is shown that the medium does not hold.
 		return err
 	}
-	k.note(ctx, "state", from.String()+" -> "+to.String()+": "+rule)
+	if to != from {
+		k.log.Info("the state has changed", "from", from, "to", to, "rule", rule)
+		k.note(ctx, "state", from.String()+" -> "+to.String()+": "+rule)
+	}
 	for _, e := range effects {
 		if e == lock.OpenGate || e == lock.ShutGate {
 			if perr := k.ports.Gate.Poke(ctx); perr != nil {
