@@ -31,10 +31,13 @@ func NewWait(d time.Duration, now Boot) Wait {
 	if d <= 0 {
 		return Wait{}
 	}
-	d = min(d, maxWait)
-	s := int64((d + time.Second - 1) / time.Second)
-	return Wait{Seconds: uint32(s), BootID: now.ID, Until: int64(now.Since/time.Second) + s} //nolint:gosec // s is at most 259,200
+	s := wholeSeconds(min(d, maxWait))
+	// Both are rounded up: the part of a second that has passed already must not
+	// make the wait shorter.
+	return Wait{Seconds: uint32(s), BootID: now.ID, Until: wholeSeconds(now.Since) + s} //nolint:gosec // s is at most 259,200
 }
+
+func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // Left returns how much of the wait is left. In a later boot the wait counts
 // from that boot's start: a reboot starts the running wait again, but starting
