@@ -53,7 +53,7 @@ func (a *answer) wipe() {
 func (a *answers) collect(ctx context.Context, s snapshot, p *person) (*answer, error) {
 	out := &answer{values: map[string]dbus.Variant{}}
 	for _, f := range s.Fields {
-		given, err := a.given(f, s, out)
+		given, err := a.given(f, s, p == nil, out)
 		if err == nil && !given {
 			err = a.asked(ctx, f, s, p, out)
 		}
@@ -65,8 +65,11 @@ func (a *answers) collect(ctx context.Context, s snapshot, p *person) (*answer, 
 	return out, nil
 }
 
-// given answers a field from the command line, and reports whether it could.
-func (a *answers) given(f field, s snapshot, out *answer) (bool, error) {
+// given answers a field from the command line, and reports whether it could. In
+// a script, which brings the password and has nobody to ask, the command itself
+// is the consent: cli.md of the design gives scripts no other way to say yes.
+func (a *answers) given(f field, s snapshot, script bool, out *answer) (bool, error) {
+	yes := a.yes || script && a.passwordFile != ""
 	switch {
 	case f.Name == "identifier" && a.identifier != "":
 		out.text(f.Name, a.identifier)
@@ -80,10 +83,10 @@ func (a *answers) given(f field, s snapshot, out *answer) (bool, error) {
 		return true, a.fromFile(f.Name, a.passwordFile, out)
 	case f.Name == "code" && a.codeFile != "":
 		return true, a.fromFile(f.Name, a.codeFile, out)
-	case f.Type == "bool" && f.Name == "confirm" && a.yes:
+	case f.Type == "bool" && f.Name == "confirm" && yes:
 		out.values[f.Name] = dbus.MakeVariant(true)
 		return true, nil
-	case f.Name == "recovery-code" && s.text("recovery-code") != "" && a.yes:
+	case f.Name == "recovery-code" && s.text("recovery-code") != "" && yes:
 		// The prompt shows the code itself; a script says by answering that
 		// it has kept it.
 		out.secret(f.Name, recoveryAnswer(s))

@@ -17,9 +17,9 @@ type flowCommand struct {
 
 var flowTable = []flowCommand{
 	{"link", "Link", "Sign an account in on this device", `Signs an account in on an unlinked or signed-out device, and arms the lock: after a
-factory reset the device then asks for this account. The recovery code is shown once; in a
-script, --yes confirms and says that the code is kept: it is printed as
-'Recovery code: …', with --json as "recovery_code".`},
+factory reset the device then asks for this account. The recovery code is shown once. In a
+script, with a --password-file and no terminal, the command is the consent, and keeping the
+code is the script's: it is printed as 'Recovery code: …', with --json as "recovery_code".`},
 	{"unlock", "Unlock", "Open a locked device with its owner's account", `Opens a device that is locked, after a factory reset or because it was lost. Without
 --identifier the account that the device names (its hint) is meant.`},
 	{"sign-out", "SignOut", "Take the account off this device", `Takes the account off this device and disarms the lock. The account service goes on
@@ -65,7 +65,7 @@ func (a *app) flowCommand(f flowCommand) *cobra.Command {
 	flags.StringVar(&o.identifier, "identifier", "", "the account: its `ID`, e-mail address or phone number")
 	flags.StringVar(&o.passwordFile, "password-file", "", "read the password from `FILE`; - is standard input")
 	flags.StringVar(&o.codeFile, "code-file", "", "read the code from `FILE`; - is standard input")
-	flags.BoolVar(&o.yes, "yes", false, "confirm what the flow asks to confirm")
+	flags.BoolVar(&o.yes, "yes", false, "confirm on a terminal too what the flow asks to confirm")
 	flags.StringVar(&o.method, "method", "", "take another way: `NAME` is password, approve, offline-code, recovery-code or recover")
 	flags.StringVar(&o.locale, "locale", a.env.locale(), "the person's language, as BCP 47 writes it")
 	flags.StringVar(&o.region, "region", "", "the person's region, as ISO 3166-1 writes it")

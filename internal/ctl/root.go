@@ -18,9 +18,9 @@ const rootLong = `accountlockctl shows and changes how this device is bound to i
 It speaks to accountlockd on the system bus (the environment variable
 DBUS_SYSTEM_BUS_ADDRESS names another one). On a terminal it asks for what a step
 needs, with the echo off for passwords; Ctrl-C ends a conversation. In a script the
-answers come from --identifier, --password-file, --code-file and --yes, a step without an
-answer is an error, and a refused answer ends the command. No flag takes a secret itself:
-the command line is for every process to read.
+answers come from --identifier, --password-file and --code-file, the command itself is the
+consent, a step without an answer is an error, and a refused answer ends the command. No
+flag takes a secret itself: the command line is for every process to read.
 
 With --json every command prints one JSON object a line on standard output, errors
 too: {"error": {"name", "message", "remedy", "counted"}}. 'name' is the D-Bus error name,
