@@ -39,10 +39,10 @@ type Signer struct {
 
 // NewSigner returns a Signer under the key's thumbprint.
 func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
-	pub, ok := key.Public().(ed25519.PublicKey)
-	if !ok || len(key) != ed25519.PrivateKeySize {
+	if len(key) != ed25519.PrivateKeySize {
 		return nil, errors.New("cannot sign: not an Ed25519 key")
 	}
+	pub, _ := key.Public().(ed25519.PublicKey)
 	return &Signer{key: key, kid: Thumbprint(pub)}, nil
 }
 
