@@ -106,11 +106,17 @@ func (l *life) untilCheckIn() time.Duration {
 		// Locked: somebody stands before it, and its release may be on its way.
 		return min(l.Config.Daemon.CheckInInterval, time.Minute)
 	}
-	since := time.Duration(time.Now().Unix()-s.LastCheckIn) * time.Second
-	if since < 0 || since > l.Config.Daemon.CheckInInterval {
-		return l.Config.Daemon.CheckInInterval
+	return untilNext(time.Duration(time.Now().Unix()-s.LastCheckIn)*time.Second, l.Config.Daemon.CheckInInterval)
+}
+
+// untilNext returns how long to wait for a check-in when the last one that
+// was answered is so long ago. One that is overdue was tried and had no answer: it
+// is tried again after a whole interval, and not at once, over and over.
+func untilNext(since, interval time.Duration) time.Duration {
+	if since < 0 || since >= interval {
+		return interval
 	}
-	return l.Config.Daemon.CheckInInterval - since
+	return interval - since
 }
 
 func (l *life) checkIn(ctx context.Context) {

@@ -28,7 +28,7 @@ var messageIDs = map[string]string{
 // standard error is the journal's, as text to w elsewhere.
 func NewLog(w io.Writer, level slog.Level) *slog.Logger {
 	if ok, err := journal.StderrIsJournalStream(); ok && err == nil && journal.Enabled() {
-		return slog.New(&journalHandler{level: level})
+		return slog.New(&journalHandler{level: level, send: journal.Send})
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
@@ -37,6 +37,7 @@ func NewLog(w io.Writer, level slog.Level) *slog.Logger {
 // fields, in capitals, as `systemd.journal-fields` asks.
 type journalHandler struct {
 	level slog.Level
+	send  func(message string, p journal.Priority, fields map[string]string) error
 	attrs []slog.Attr
 }
 
@@ -61,12 +62,12 @@ func (h *journalHandler) Handle(_ context.Context, r slog.Record) error {
 		add(a)
 	}
 	r.Attrs(add)
-	return journal.Send(text.String(), priority(r.Level), fields)
+	return h.send(text.String(), priority(r.Level), fields)
 }
 
 // WithAttrs implements slog.Handler.
 func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &journalHandler{h.level, append(append([]slog.Attr{}, h.attrs...), attrs...)}
+	return &journalHandler{h.level, h.send, append(append([]slog.Attr{}, h.attrs...), attrs...)}
 }
 
 // WithGroup implements slog.Handler; the daemon uses no groups.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 
 	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/record"
 )
@@ -58,7 +59,7 @@ func Main(ctx context.Context, args []string, getenv config.Lookup, stdout, stde
 	log := NewLog(stderr, level)
 	c, err := load(*file, getenv)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "accountlockd: %v\n", err)
+		_, _ = fmt.Fprintln(stderr, "accountlockd:", plainly(err))
 		return exitFailed
 	}
 	if *check {
@@ -89,15 +90,25 @@ func checkConfig(c config.Config, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "warning:", w)
 	}
 	if _, err := record.Open(c.Record.Store); err != nil {
-		_, _ = fmt.Fprintf(stderr, "accountlockd: %v\n", err)
+		_, _ = fmt.Fprintln(stderr, "accountlockd:", plainly(err))
 		return exitFailed
 	}
 	s, err := newService(c, lock.KeySet{})
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "accountlockd: %v\n", err)
+		_, _ = fmt.Fprintln(stderr, "accountlockd:", plainly(err))
 		return exitFailed
 	}
 	s.Close()
 	_, _ = fmt.Fprintln(stdout, "the configuration is valid")
 	return exitDone
+}
+
+// plainly returns what is wrong in one line for an administrator: the cause where
+// there is one, and not the sentence for whoever holds the device.
+func plainly(err error) string {
+	f := fault.As(err)
+	if f.Err != nil {
+		return f.Err.Error()
+	}
+	return f.Message
 }

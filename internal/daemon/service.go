@@ -51,29 +51,35 @@ func newService(c config.Config, known lock.KeySet) (service, error) {
 // absent is an account service that cannot be asked.
 type absent struct{ why *fault.Error }
 
+// refusal is a copy: who gets it may add to it.
+func (a absent) refusal() error {
+	f := *a.why
+	return &f
+}
+
 func (a absent) Begin(context.Context, flow.Credentials, flow.Begin) (flow.Remote, error) {
-	return flow.Remote{}, a.why
+	return flow.Remote{}, a.refusal()
 }
 
 func (a absent) Answer(context.Context, flow.Credentials, string, flow.Answer) (flow.Remote, error) {
-	return flow.Remote{}, a.why
+	return flow.Remote{}, a.refusal()
 }
 
 func (a absent) Resend(context.Context, flow.Credentials, string) (flow.Remote, error) {
-	return flow.Remote{}, a.why
+	return flow.Remote{}, a.refusal()
 }
 
-func (a absent) End(context.Context, flow.Credentials, string) error { return a.why }
+func (a absent) End(context.Context, flow.Credentials, string) error { return a.refusal() }
 
 func (a absent) Enrol(context.Context, flow.Credentials, []flow.Identity, string) (string, error) {
-	return "", a.why
+	return "", a.refusal()
 }
 
 func (a absent) State(context.Context, flow.Credentials, string, flow.Nonce) (lock.Statement, error) {
-	return lock.Statement{}, a.why
+	return lock.Statement{}, a.refusal()
 }
 
-func (a absent) Support(context.Context, string) ([]flow.Contact, error) { return nil, a.why }
+func (a absent) Support(context.Context, string) ([]flow.Contact, error) { return nil, a.refusal() }
 
 func (a absent) KeySet() lock.KeySet { return lock.KeySet{} }
 
