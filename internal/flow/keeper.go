@@ -91,6 +91,8 @@ func NewKeeper(ports Ports, e lock.Evidence, log *slog.Logger) *Keeper {
 	if e.Store == lock.StoreValid {
 		k.record = e.Record
 	}
+	// fails locked: what is written next must not read as 'disarmed'.
+	k.record = d.Hold(k.record)
 	if at, err := ports.Diary.LastCheckIn(context.Background()); err == nil {
 		k.checked = at
 	}
@@ -272,7 +274,7 @@ func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
 // may be linked, and whoever erased the record must not find it open.
 func (k *Keeper) ensureKey() (lock.Record, error) {
 	k.mu.Lock()
-	have, status := k.record, k.status
+	have := k.record
 	k.mu.Unlock()
 	if len(have.DeviceKey) == ed25519.SeedSize {
 		return have, nil
@@ -288,12 +290,6 @@ func (k *Keeper) ensureKey() (lock.Record, error) {
 			return r // another call was quicker
 		}
 		r.DeviceKey, r.Identity = key, identity
-		switch status {
-		case lock.LockedFor(lock.RecordMissing):
-			r.Armed, r.Rebuilt = true, true
-		case lock.LockedFor(lock.RecordDamaged):
-			r.Armed, r.Distrusted = true, true
-		}
 		return r
 	}, nil)
 	if err != nil {

@@ -116,3 +116,23 @@ func MarkerMatches(r Record, marker []byte) bool {
 	h := sha256.Sum256(marker)
 	return subtle.ConstantTimeCompare(h[:], r.MarkerHash) == 1
 }
+
+// Hold returns r as a device so decided goes on with it. A record that is
+// disarmed, or nothing at all, while the device is locked over the record itself,
+// is armed in memory before anything is written: fails locked, since the next
+// write for whatever reason, a wait or a new key, would otherwise put two whole
+// disarmed copies in the place of the damaged or erased one, and the boot after
+// that would open. Only the account check or the service's statement ends it.
+func (d Decision) Hold(r Record) Record {
+	switch d.Status {
+	case missing:
+		if !r.Armed {
+			r.Armed, r.Rebuilt = true, true
+		}
+	case damaged:
+		if !r.Armed {
+			r.Armed, r.Distrusted = true, true
+		}
+	}
+	return r
+}
