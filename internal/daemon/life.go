@@ -21,6 +21,9 @@ type life struct {
 
 	parts  *parts
 	server *bus.Server
+	// asked: this daemon has made a check-in of its own; an outage is not
+	// answered by asking every second.
+	asked bool
 }
 
 // drainTime is how long calls that came before the name was given back may
@@ -35,6 +38,7 @@ func (l *life) live(ctx context.Context) error {
 	defer stopWatchdog()
 	checkIn := time.NewTimer(l.untilCheckIn())
 	defer checkIn.Stop()
+	asked := make(chan struct{}, 1)
 	idle := time.NewTimer(l.idleAfter())
 	defer idle.Stop()
 	for {
@@ -47,7 +51,13 @@ func (l *life) live(ctx context.Context) error {
 		case <-watchdog:
 			l.proveLife(ctx)
 		case <-checkIn.C:
-			l.checkIn(ctx)
+			// Beside the loop: an outage must not keep the watchdog waiting.
+			l.asked = true
+			go func() {
+				l.checkIn(ctx)
+				asked <- struct{}{}
+			}()
+		case <-asked:
 			checkIn.Reset(l.untilCheckIn())
 		case <-idle.C:
 			if l.isIdle(ctx) {
@@ -95,34 +105,38 @@ func (l *life) isIdle(ctx context.Context) bool {
 	return l.Config.Daemon.IdleExit != config.Default(nil).Daemon.IdleExit || l.server.Activatable(ctx)
 }
 
-// untilCheckIn returns when the account service is to be asked next. An
-// unlinked device has nothing to ask.
+// overdueAfter is how soon an overdue check-in is made, so that neither the start
+// nor whoever started the daemon waits for it.
+const overdueAfter = time.Second
+
+// untilCheckIn returns when the account service is to be asked next. A reset
+// wipes the time of the last check-in, so each is followed by one, even of an
+// unlinked device: an erased or forged record does not go unnoticed.
 func (l *life) untilCheckIn() time.Duration {
 	s := l.parts.keeper.Snapshot()
-	if !l.Config.Provisioned() || s.Status.State == lock.Unlinked {
-		return l.Config.Daemon.CheckInInterval
-	}
-	if !s.Status.Open() {
+	interval := l.Config.Daemon.CheckInInterval
+	switch {
+	case !l.Config.Provisioned():
+		return never
+	case !s.Status.Open():
 		// Locked: somebody stands before it, and its release may be on its way.
-		return min(l.Config.Daemon.CheckInInterval, time.Minute)
+		return min(interval, time.Minute)
+	case l.asked || s.Status.State == lock.Unlinked && s.LastCheckIn > 0:
+		return interval
 	}
-	return untilNext(time.Duration(time.Now().Unix()-s.LastCheckIn)*time.Second, l.Config.Daemon.CheckInInterval)
+	return untilNext(time.Duration(time.Now().Unix()-s.LastCheckIn)*time.Second, interval)
 }
 
-// untilNext returns how long to wait for a check-in when the last one that
-// was answered is so long ago. One that is overdue was tried and had no answer: it
-// is tried again after a whole interval, and not at once, over and over.
+// untilNext returns how long this daemon's first check-in waits when the last one
+// that was answered is so long ago. A clock that went back makes it overdue.
 func untilNext(since, interval time.Duration) time.Duration {
 	if since < 0 || since >= interval {
-		return interval
+		return min(overdueAfter, interval)
 	}
 	return interval - since
 }
 
 func (l *life) checkIn(ctx context.Context) {
-	if !l.Config.Provisioned() || l.parts.keeper.Snapshot().Status.State == lock.Unlinked {
-		return
-	}
 	if err := l.parts.flows.CheckIn(ctx); err != nil {
 		l.Log.Info("the check-in got no answer that counts", "code", fault.CodeOf(err), "error", err)
 	}

@@ -180,15 +180,20 @@ func TestEachMessageIDIsInTheCatalogAndItsTextInTheSource(t *testing.T) {
 // sources returns what the programs on the device are made of.
 func sources(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
+	var files []string
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "../service/") {
 			return err
 		}
-		raw, err := os.ReadFile(path)
-		b.Write(raw)
-		return err
+		files = append(files, path)
+		return nil
 	})
+	var b strings.Builder
+	for _, path := range files {
+		raw, rerr := os.ReadFile(path)
+		err = errors.Join(err, rerr)
+		b.Write(raw)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func TestTheDaemonLeavesNoCoreDump(t *testing.T) {
 func refusals(t *testing.T, c config.Config) (map[string]error, error) {
 	t.Helper()
 	s, cause := daemon.NewService(c, lock.KeySet{})
-	defer s.Close()
+	t.Cleanup(func() { s.Close() })
 	creds := flow.Credentials{}
 	out := map[string]error{"end": s.End(t.Context(), creds, "x")}
 	_, out["begin"] = s.Begin(t.Context(), creds, flow.Begin{})
@@ -197,18 +197,18 @@ func TestWithoutAnAccountServiceEachCallSaysSo(t *testing.T) {
 					f.RetryAfter = time.Hour // one caller's matter
 				}
 			}
-			if got["begin"].(*fault.Error) == got["end"].(*fault.Error) {
+			if fault.As(got["begin"]) == fault.As(got["end"]) {
 				t.Error("callers share one refusal")
 			}
 		})
 	}
 }
 
-func TestACheckInThatIsOverdueIsNotTriedWithoutPause(t *testing.T) {
+func TestTheFirstCheckInComesWhenItIsDueAndSoonWhereItIsOverdue(t *testing.T) {
 	for _, c := range []struct{ since, interval, want time.Duration }{
 		{0, time.Minute, time.Minute}, {20 * time.Second, time.Minute, 40 * time.Second}, {59 * time.Second, time.Minute, time.Second},
-		{time.Minute, time.Minute, time.Minute}, {61 * time.Second, time.Minute, time.Minute},
-		{-time.Hour, time.Minute, time.Minute}, {1 << 62, time.Minute, time.Minute},
+		{time.Minute, time.Minute, time.Second}, {61 * time.Second, time.Minute, time.Second},
+		{-time.Hour, time.Minute, time.Second}, {1 << 62, time.Minute, time.Second},
 	} {
 		if got := daemon.UntilNext(c.since, c.interval); got != c.want {
 			t.Errorf("%v after the last, every %v: %v, not %v", c.since, c.interval, got, c.want)

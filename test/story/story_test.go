@@ -7,8 +7,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/accountlock/accountlock/test/bus"
 )
 
 func TestFromLinkToUnlink(t *testing.T) {
@@ -180,4 +183,38 @@ func TestASignalTellsOfEachChange(t *testing.T) {
 	if strings.Join(states, " ") != "linked unlinked" || finished != 2 || added != 2 {
 		t.Fatalf("states %v, %d finished, %d added", states, finished, added)
 	}
+}
+
+func TestAnOverdueCheckInIsMadeByItself(t *testing.T) {
+	// A linked device that is started again learns that it was lost, and an
+	// erased record under allow-offline is noticed, though nobody asks.
+	r := newRig(t, func(r *rig) []bus.Option {
+		r.extra += "[policy]\nmissing_record = \"allow-offline\"\n[daemon]\ncheck_in_interval = \"1s\"\n"
+		return nil
+	})
+	r.run("Link")
+	r.admin("device", "lost", r.get("DeviceId").Value().(string))
+	r.awaitState("locked lost")
+	r.run("Unlock")
+	r.stopDaemon()
+	if err := os.Remove(r.path("kept/record")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(r.path("wiped")); err != nil {
+		t.Fatal(err)
+	}
+	r.startDaemon()
+	r.awaitState("locked record-missing")
+	r.restart()
+	r.wantState("locked record-missing")
+}
+
+func (r *rig) awaitState(want string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if strings.TrimSpace(r.get("State").Value().(string)+" "+r.get("LockReason").Value().(string)) == want {
+			return
+		}
+	}
+	r.wantState(want)
 }

@@ -250,7 +250,7 @@ func link(l *accountapi.LinkClaim) lock.Link {
 	if l == nil {
 		return lock.Link{}
 	}
-	return lock.Link{ID: l.Id, Generation: uint64(max(l.Generation, 0))} //nolint:gosec // not negative
+	return lock.Link{ID: l.Id, Generation: uint64(max(l.Generation, 0))}
 }
 
 func malformed(resp *http.Response, what string) error {

@@ -124,7 +124,7 @@ func (t *trust) advance(token string) error {
 	if err := accountapi.Open(token, accountapi.TypeKeySet, allowed, &s); err != nil {
 		return err
 	}
-	set, err := keySet(uint64(max(s.Number, 0)), s.Keys) //nolint:gosec // not negative
+	set, err := keySet(uint64(max(s.Number, 0)), s.Keys)
 	if err != nil {
 		return fmt.Errorf("%w: %w", accountapi.ErrUntrusted, err)
 	}
@@ -155,7 +155,7 @@ func (c *Client) open(ctx context.Context, token, typ string) (accountapi.Claims
 func (c *Client) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
-	after := int64(min(c.trust.current().Number, math.MaxInt64)) //nolint:gosec // bounded
+	after := int64(min(c.trust.current().Number, math.MaxInt64))
 	r, err := c.api.GetKeysWithResponse(ctx, &accountapi.GetKeysParams{After: &after})
 	if err != nil {
 		return err
