@@ -130,6 +130,9 @@ func (s *Server) getSupport(c *call) ([]any, error) {
 	if region != "" && !regionForm.MatchString(region) {
 		return nil, fault.Newf(fault.InvalidArgument, "The region must be two capital letters (ISO 3166-1), or empty.")
 	}
+	if err := asked(s.asks); err != nil {
+		return nil, err
+	}
 	list, err := s.Support.Support(c.ctx, region)
 	if err != nil {
 		return nil, err
@@ -163,7 +166,7 @@ type checkRow struct {
 
 func (s *Server) diagnose(c *call) ([]any, error) {
 	out := []checkRow{}
-	for _, r := range s.Reporter.Diagnose(c.ctx) {
+	for _, r := range s.Reporter.Diagnose(c.ctx, s.asks.take() == 0) {
 		out = append(out, checkRow{r.Name, r.Result, r.Message, variants(r.Details)})
 	}
 	return []any{out}, nil
@@ -181,10 +184,19 @@ func (s *Server) checkIn(c *call) ([]any, error) {
 	if err := s.allow(c, "CheckIn"); err != nil {
 		return nil, err
 	}
-	if d := s.checks.take(); d > 0 {
-		e := fault.New(fault.RateLimited, nil)
-		e.Message, e.RetryAfter = "The account service was asked often enough for the moment.", d
-		return nil, e
+	if err := asked(s.checks); err != nil {
+		return nil, err
 	}
 	return nil, s.Flows.CheckIn(c.ctx)
+}
+
+// asked takes one question to the account service out of b.
+func asked(b *bucket) error {
+	d := b.take()
+	if d == 0 {
+		return nil
+	}
+	e := fault.New(fault.RateLimited, nil)
+	e.Message, e.RetryAfter = "The account service was asked often enough for the moment.", d
+	return e
 }

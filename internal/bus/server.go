@@ -33,7 +33,8 @@ type Check struct {
 // Reporter tells why the state is what it is, and what works.
 type Reporter interface {
 	Explain() []Fact
-	Diagnose(context.Context) []Check
+	// Diagnose asks the account service only where ask says so.
+	Diagnose(ctx context.Context, ask bool) []Check
 }
 
 // Supporter knows how support is reached. Its errors are *fault.Error.
@@ -64,7 +65,8 @@ type Server struct {
 	log    *slog.Logger
 	conn   *dbus.Conn
 	auth   authorizer
-	checks *bucket
+	checks *bucket // CheckIn
+	asks   *bucket // GetSupport and Diagnose, which anybody may call
 	// used is when a call last came, for the idle exit: nanoseconds.
 	used atomic.Int64
 
@@ -88,7 +90,7 @@ const defaultAddress = "unix:path=/run/dbus/system_bus_socket"
 func Connect(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{
 		Config: c, log: c.Log, shown: map[uint64]flow.View{},
-		lostName: make(chan struct{}), checks: newBucket(),
+		lostName: make(chan struct{}), checks: newBucket(), asks: newBucket(),
 	}
 	s.touch()
 	raw, err := dial(ctx, c.Address)

@@ -80,8 +80,8 @@ func (r *report) recordDetails(reading record.Reading) map[string]string {
 }
 
 // Diagnose implements bus.Reporter.
-func (r *report) Diagnose(ctx context.Context) []bus.Check {
-	return []bus.Check{r.checkConfig(), r.checkRecord(), r.checkState(), r.checkTier(), r.checkClock(), r.checkService(ctx)}
+func (r *report) Diagnose(ctx context.Context, ask bool) []bus.Check {
+	return []bus.Check{r.checkConfig(), r.checkRecord(), r.checkState(), r.checkTier(), r.checkClock(), r.checkService(ctx, ask)}
 }
 
 func (r *report) checkConfig() bus.Check {
@@ -137,15 +137,19 @@ func (r *report) checkClock() bus.Check {
 }
 
 // checkService asks for something that needs no device and no secret.
-func (r *report) checkService(ctx context.Context) bus.Check {
-	if !r.Config.Provisioned() {
-		return bus.Check{Name: "account service", Result: "skipped", Message: "None is configured."}
+func (r *report) checkService(ctx context.Context, ask bool) bus.Check {
+	const name = "account service"
+	switch {
+	case !r.Config.Provisioned():
+		return bus.Check{Name: name, Result: "skipped", Message: "None is configured."}
+	case !ask:
+		return bus.Check{Name: name, Result: "skipped", Message: "It was asked often enough for the moment."}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
 	if _, err := r.parts.service.Support(ctx, ""); err != nil {
 		f := fault.As(err)
-		return bus.Check{Name: "account service", Result: "failed", Message: f.Message + " " + f.Remedy, Details: map[string]string{"error": string(f.Code)}}
+		return bus.Check{Name: name, Result: "failed", Message: f.Message + " " + f.Remedy, Details: map[string]string{"error": string(f.Code)}}
 	}
-	return bus.Check{Name: "account service", Result: "ok", Message: "It answers and is trusted."}
+	return bus.Check{Name: name, Result: "ok", Message: "It answers and is trusted."}
 }
