@@ -148,3 +148,32 @@ func TestAMarkerMatchesItsOwnHashOnly(t *testing.T) {
 		t.Error("the marker does not match, or nothing matches")
 	}
 }
+
+func TestADeviceThatIsLockedOverItsRecordHoldsAnArmedOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		e    lock.Evidence
+		want lock.Status
+	}{
+		"erased":                      {lock.Evidence{Store: lock.StoreBlank}, lock.LockedFor(lock.RecordMissing)},
+		"damaged":                     {lock.Evidence{Store: lock.StoreDamaged}, lock.LockedFor(lock.RecordDamaged)},
+		"disarmed, one copy":          {lock.Evidence{Store: lock.StoreValid, Record: armed(disarmed), OneCopy: true}, lock.LockedFor(lock.RecordDamaged)},
+		"disarmed and distrusted":     {lock.Evidence{Store: lock.StoreValid, Record: armed(disarmed, distrusted), OneCopy: true}, lock.LockedFor(lock.RecordDamaged)},
+		"disarmed":                    {lock.Evidence{Store: lock.StoreValid, Record: armed(disarmed)}, lock.Status{State: lock.SignedOut}},
+		"armed, of a device reset":    {lock.Evidence{Store: lock.StoreValid, Record: armed()}, lock.LockedFor(lock.FactoryReset)},
+		"armed, and known to be lost": {lock.Evidence{Store: lock.StoreValid, Record: armed(lost)}, lock.LockedFor(lock.Lost)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.e.Provisioned = true
+			d := lock.Decide(c.e)
+			held := d.Hold(c.e.Record)
+			// Written whole, as it is held, it says the same at the next boot.
+			next := lock.Decide(lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: held, Marker: c.e.Marker})
+			if d.Status != c.want || next.Status != c.want {
+				t.Errorf("decides %s, and written again %s", d.Status, next.Status)
+			}
+			if held.Link != c.e.Record.Link || held.AccountID != c.e.Record.AccountID {
+				t.Error("the rest of the record has changed")
+			}
+		})
+	}
+}
