@@ -5,6 +5,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -38,7 +39,13 @@ func (l *life) live(ctx context.Context) error {
 	defer stopWatchdog()
 	checkIn := time.NewTimer(l.untilCheckIn())
 	defer checkIn.Stop()
+	// Whoever leaves ends a check-in under way and waits for it: the journal that it
+	// writes is closed next.
 	asked := make(chan struct{}, 1)
+	asking, stopAsking := context.WithCancel(ctx)
+	var asks sync.WaitGroup
+	defer asks.Wait()
+	defer stopAsking()
 	idle := time.NewTimer(l.idleAfter())
 	defer idle.Stop()
 	for {
@@ -53,10 +60,10 @@ func (l *life) live(ctx context.Context) error {
 		case <-checkIn.C:
 			// Beside the loop: an outage must not keep the watchdog waiting.
 			l.asked = true
-			go func() {
-				l.checkIn(ctx)
+			asks.Go(func() {
+				l.checkIn(asking)
 				asked <- struct{}{}
-			}()
+			})
 		case <-asked:
 			checkIn.Reset(l.untilCheckIn())
 		case <-idle.C:
