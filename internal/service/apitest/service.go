@@ -35,6 +35,10 @@ type Clock struct {
 	t  time.Time
 }
 
+// NewClock returns a clock years away from the real one, so that a use of the
+// real one is noticed.
+func NewClock() *Clock { return &Clock{t: time.Date(2031, 4, 5, 6, 7, 8, 0, time.UTC)} }
+
 // Now returns the clock's time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
@@ -102,8 +106,7 @@ var hashParams = account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}
 // Start starts a service that ends with the test.
 func Start(t testing.TB) *Service {
 	t.Helper()
-	// A year away from the real one, so that a use of the real clock is noticed.
-	s := &Service{Dir: t.TempDir(), Clock: &Clock{t: time.Date(2031, 4, 5, 6, 7, 8, 0, time.UTC)}, Log: &Log{}, Secret: bytes.Repeat([]byte("s"), 32)}
+	s := &Service{Dir: t.TempDir(), Clock: NewClock(), Log: &Log{}, Secret: bytes.Repeat([]byte("s"), 32)}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
