@@ -63,17 +63,32 @@ type document struct {
 	} `toml:"gate"`
 }
 
-// duration is written as a string with a unit, such as "90s" or "1h30m".
-type duration time.Duration
+// duration is written as a string with a unit, such as "90s" or "1h30m". It is a
+// struct since the TOML library would put a bare number into anything numeric,
+// as nanoseconds.
+type duration struct {
+	value time.Duration
+	// err is what is wrong with it, for validate to name the key.
+	err error
+	set bool
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is no duration such as \"30s\" or \"15m\"", text)
+		err = fmt.Errorf("%q is no duration such as \"30s\" or \"15m\"", text)
 	}
-	*d = duration(v)
+	*d = duration{v, err, true}
 	return nil
+}
+
+// in returns the place of the value; nil where the file does not set it.
+func (d *duration) in() *time.Duration {
+	if d == nil {
+		return nil
+	}
+	return &d.value
 }
 
 // read returns the bytes of the file at path. Its error is an fs.ErrNotExist

@@ -79,8 +79,14 @@ func oneOf[T ~string](words ...T) func(T) error {
 
 func between(least, most time.Duration) func(duration) error {
 	return func(d duration) error {
-		if v := time.Duration(d); v < least || v > most {
-			return fmt.Errorf("%s is not between %s and %s", v, least, most)
+		if !d.set {
+			return errors.New("an empty table is no duration")
+		}
+		if d.err != nil {
+			return d.err
+		}
+		if d.value < least || d.value > most {
+			return fmt.Errorf("%s is not between %s and %s", d.value, least, most)
 		}
 		return nil
 	}

@@ -93,12 +93,12 @@ func LoadLayers(root string, lookup Lookup) (Config, error) {
 	if err := c.whole(); err != nil {
 		return Config{}, refused(filepath.Join("/", root, vendorFile), err)
 	}
-	provisioned := c.Provisioned()
+	vendor, provisioned := c, c.Provisioned()
 	for _, f := range layer(root, localFile) {
 		d, err := f.document()
 		switch {
 		case err == nil && provisioned:
-			c.Warnings = append(c.Warnings, d.add(&c, f.path)...)
+			c.Warnings = append(c.Warnings, d.add(&c, &vendor, f.path)...)
 		case err == nil:
 			d.over(&c)
 		case provisioned:
