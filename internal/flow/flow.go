@@ -5,6 +5,7 @@ package flow
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,9 +87,24 @@ func (f *Flow) View() View {
 	defer f.mu.Unlock()
 	v := View{Kind: f.kind, Step: f.step, Prompt: f.prompt, Progress: f.progress, Error: f.err, Methods: []string{}}
 	if f.step.waits() {
-		v.Methods = append(v.Methods, "password")
+		v.Methods = f.methods()
 	}
 	return v
+}
+
+// The ways through a flow; the values are those of the D-Bus property Methods.
+const (
+	methodPassword = "password"
+	methodRecovery = "recovery-code"
+)
+
+// methods returns the ways open now.
+func (f *Flow) methods() []string {
+	out := []string{methodPassword}
+	if f.kind == lock.KindUnlock && f.m.keeper.Snapshot().HasRecovery {
+		out = append(out, methodRecovery)
+	}
+	return out
 }
 
 // over reports whether the flow has ended.
@@ -177,8 +193,8 @@ func (f *Flow) wait(ctx context.Context) {
 	}
 }
 
-// Choose takes another way through; here it leads back to the beginning, so
-// that a wrong identifier is corrected without a new flow.
+// Choose takes another way through. The password way leads back to its
+// beginning, so that a wrong identifier is corrected without a new flow.
 func (f *Flow) Choose(method string) error {
 	if err := f.choose(method); err != nil {
 		return err
@@ -193,7 +209,7 @@ func (f *Flow) choose(method string) error {
 	switch {
 	case !f.step.waits() || f.busy:
 		return fault.New(fault.WrongStep, nil)
-	case method != "password":
+	case !slices.Contains(f.methods(), method):
 		return fault.Newf(fault.InvalidArgument, "The way %q is not open in this flow.", printable(method))
 	case f.step == StepConfirm && f.kind == lock.KindLink:
 		return fault.Newf(fault.WrongStep, "The account is already verified; confirm, or cancel the flow.")
@@ -201,6 +217,9 @@ func (f *Flow) choose(method string) error {
 	f.told, f.identifier, f.useHint = false, "", false
 	f.err = nil
 	f.step, f.prompt = f.m.first(f.kind)
+	if method == methodRecovery {
+		f.step, f.prompt = StepRecovery, recoveryPrompt(f.m.keeper.Snapshot())
+	}
 	f.timer.Reset(idleTime)
 	return nil
 }

@@ -47,6 +47,8 @@ type Snapshot struct {
 	RetryAfter   time.Duration
 	Connectivity Connectivity
 	LastCheckIn  int64
+	// HasRecovery: a recovery code was given for this link and is not spent.
+	HasRecovery bool
 	// Rule is what made the state.
 	Rule string
 }
@@ -114,7 +116,7 @@ func (k *Keeper) snapshot() Snapshot {
 	s := Snapshot{
 		Status: k.status, DeviceID: r.DeviceID, AccountID: r.AccountID, Hint: r.Hint,
 		LinkID: r.Link.ID, LinkedAt: r.LinkedAt, Connectivity: k.conn,
-		LastCheckIn: k.checked, Rule: k.rule,
+		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0,
 	}
 	if r.Wait.Seconds > 0 {
 		s.RetryAfter = r.Wait.Left(k.ports.Clock.Boot()).Round(time.Second)

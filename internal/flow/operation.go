@@ -18,19 +18,24 @@ import (
 // device is as locked as before, and after it as open as it will be.
 func (f *Flow) unlock(ctx context.Context) error {
 	g := f.remote.Grant
-	k := f.m.keeper
-	if err := k.acquire(ctx); err != nil {
+	if err := f.m.keeper.acquire(ctx); err != nil {
 		return err
 	}
-	defer k.release()
+	defer f.m.keeper.release()
+	return f.open(ctx, lock.Change{Link: g.Link, AccountID: g.AccountID, Hint: g.Hint, Time: g.Time}, "the account check passed")
+}
+
+// open writes the marker, then the record, and opens the gate. The caller has
+// acquired the keeper.
+func (f *Flow) open(ctx context.Context, c lock.Change, rule string) error {
+	k := f.m.keeper
 	f.show(StepWorking, workingPrompt(f.kind))
 	hash, merr := k.newMarker()
 	if hash == nil {
 		return f.fail(merr)
 	}
-	err := k.apply(ctx, lock.UnlockDone, lock.Change{
-		Link: g.Link, AccountID: g.AccountID, Hint: g.Hint, MarkerHash: hash, Time: g.Time,
-	}, "the account check passed")
+	c.MarkerHash = hash
+	err := k.apply(ctx, lock.UnlockDone, c, rule)
 	if fault.CodeOf(err) != "" && !k.Snapshot().Status.Open() {
 		return f.fail(err)
 	}
@@ -258,11 +263,6 @@ func (m *Manager) conclude(ctx context.Context, op Operation, st lock.Statement)
 			return err
 		}
 	}
-	if happened && op.Kind != lock.KindLink {
-		if err := m.ports.Diary.WipeAccount(ctx); err != nil {
-			m.log.Warn("cannot wipe the account's data", "error", err)
-		}
-	}
 	outcome := "done"
 	if !happened {
 		outcome = "dropped"
@@ -270,6 +270,11 @@ func (m *Manager) conclude(ctx context.Context, op Operation, st lock.Statement)
 	if err := m.ports.Journal.End(ctx, op.FlowID, outcome); err != nil {
 		// It will be found at the next start and concluded once more.
 		m.log.Warn("cannot close the operation in the journal", "error", err)
+	}
+	if happened && op.Kind != lock.KindLink {
+		if err := m.ports.Diary.WipeAccount(ctx); err != nil {
+			m.log.Warn("cannot wipe the account's data", "error", err)
+		}
 	}
 	if !happened {
 		return fault.Newf(fault.Timeout, "The account service did not carry this out in time; nothing has changed.")

@@ -89,6 +89,14 @@ func unlinkPrompt(s Snapshot) Prompt {
 	}
 }
 
+func recoveryPrompt(s Snapshot) Prompt {
+	return Prompt{
+		Title: titles[lock.KindUnlock], AccountHint: s.Hint,
+		Text:   "Type the recovery code that you wrote down when the account was linked: 64 letters in 8 groups. No network is needed. It works once.",
+		Fields: []Field{{Name: "code", Type: "code", Required: true}},
+	}
+}
+
 func workingPrompt(kind lock.Kind) Prompt {
 	return Prompt{Title: titles[kind], Text: "Working. This goes on by itself, even after a restart."}
 }

@@ -20,6 +20,7 @@ const (
 	StepCaptcha  Step = "captcha"
 	StepCode     Step = "code"
 	StepConfirm  Step = "confirm"
+	StepRecovery Step = "recovery-code"
 	StepWorking  Step = "working"
 	StepDone     Step = "done"
 	StepFailed   Step = "failed"
@@ -79,6 +80,7 @@ var keys = map[Step]map[string]int{
 	StepCaptcha:  {"captcha": wantText},
 	StepCode:     {"code": wantSecret},
 	StepConfirm:  {"confirm": wantBool, "recovery-code": wantSecret},
+	StepRecovery: {"code": wantSecret},
 }
 
 const (
@@ -168,7 +170,7 @@ func (a *answer) complete(step Step, in Input) error {
 		return fault.Newf(fault.InvalidArgument, "The captcha's answer is longer than %d bytes.", maxCaptcha)
 	case step == StepPassword && len(a.password) == 0:
 		return fault.Newf(fault.InvalidArgument, "The password is empty.")
-	case step == StepCode && len(a.code) == 0:
+	case (step == StepCode || step == StepRecovery) && len(a.code) == 0:
 		return fault.Newf(fault.InvalidArgument, "The code is empty.")
 	case step == StepCaptcha && a.captcha == "":
 		return fault.Newf(fault.InvalidArgument, "The captcha's answer is empty.")

@@ -63,6 +63,8 @@ type Record struct {
 	KeySet KeySet `json:"key_set,omitzero"`
 	// Wait is how long the account service told this device to wait.
 	Wait Wait `json:"wait,omitzero"`
+	// Attempts counts the codes that the device itself verified.
+	Attempts Attempts `json:"attempts,omitzero"`
 	// TrustedTime is the account service's signed time at the last change of
 	// ownership, in seconds since the epoch.
 	TrustedTime int64 `json:"trusted_time,omitempty"`
@@ -103,6 +105,8 @@ type Change struct {
 	RecoveryHash []byte
 	LostMessage  string
 	LostContact  string
+	// SpendRecovery: the recovery code was used, and is good no more.
+	SpendRecovery bool
 	// Time is the account service's signed time, in seconds since the epoch.
 	Time int64
 }
@@ -162,13 +166,16 @@ func (r *Record) rearm(c Change) {
 		// Another link's recovery code and date are not this one's.
 		r.RecoveryHash, r.LinkedAt = nil, c.Time
 	}
+	if c.SpendRecovery {
+		r.RecoveryHash = nil
+	}
 	r.Link, r.AccountID, r.Hint, r.MarkerHash = c.Link, c.AccountID, c.Hint, c.MarkerHash
 }
 
 func (r *Record) clearLock() {
 	r.Lost, r.LostMessage, r.LostContact = false, "", ""
 	r.Rebuilt, r.Distrusted = false, false
-	r.Wait = Wait{}
+	r.Wait, r.Attempts = Wait{}, Attempts{}
 }
 
 // adopt takes over the link that the service named, where it named one.

@@ -27,14 +27,16 @@ const maxWait = 72 * time.Hour
 
 // NewWait begins a wait of length d, rounded up to whole seconds and bounded
 // to 72 hours.
-func NewWait(d time.Duration, now Boot) Wait {
+func NewWait(d time.Duration, now Boot) Wait { return newWait(min(d, maxWait), now) }
+
+func newWait(d time.Duration, now Boot) Wait {
 	if d <= 0 {
 		return Wait{}
 	}
-	s := wholeSeconds(min(d, maxWait))
+	s := wholeSeconds(d)
 	// Both are rounded up: the part of a second that has passed already must not
 	// make the wait shorter.
-	return Wait{Seconds: uint32(s), BootID: now.ID, Until: wholeSeconds(now.Since) + s} //nolint:gosec // s is at most 259,200
+	return Wait{Seconds: uint32(s), BootID: now.ID, Until: wholeSeconds(now.Since) + s} //nolint:gosec // s is at most ten years
 }
 
 func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
