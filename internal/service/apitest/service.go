@@ -100,11 +100,15 @@ type Service struct {
 	Owner, Stranger, Careful Person
 }
 
-// hashParams make hashing cheap: how strong it is, is tested where it is done.
-var hashParams = account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}
-
-// Start starts a service that ends with the test.
+// Start starts a service that ends with the test. Hashing is cheap: how strong it
+// is, is tested where it is done.
 func Start(t testing.TB) *Service {
+	t.Helper()
+	return StartHashing(t, account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1})
+}
+
+// StartHashing is Start with password hashes that cost what params say.
+func StartHashing(t testing.TB, params account.HashParams) *Service {
 	t.Helper()
 	s := &Service{Dir: t.TempDir(), Clock: NewClock(), Log: &Log{}, Secret: bytes.Repeat([]byte("s"), 32)}
 	must := func(err error) {
@@ -129,7 +133,7 @@ func Start(t testing.TB) *Service {
 	}, s.Clock.Now)
 	s.Devices = device.New(s.DB, s.Notices, s.Clock.Now)
 	s.Accounts, err = account.New(account.Config{
-		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: hashParams, Now: s.Clock.Now, Log: log,
+		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
 			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id))
 		},

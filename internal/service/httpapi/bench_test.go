@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/argon2"
+
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/apitest"
 )
 
@@ -71,6 +74,48 @@ func BenchmarkStatementsFloor(b *testing.B) {
 		}
 	}
 	ask(b, srv.Client(), requests)
+}
+
+// BenchmarkSignIns unlocks devices, from the flow's first step to the grant; to be
+// read beside BenchmarkSignInsFloor, the hash alone.
+func BenchmarkSignIns(b *testing.B) {
+	s := apitest.StartHashing(b, account.DefaultHashParams())
+	made := make(chan *apitest.Device, 8)
+	for range cap(made) {
+		d := apitest.NewDevice(s.URL, http1(s.CA))
+		d.Enrol(b)
+		s.Link(b, d, s.Owner)
+		made <- d
+	}
+	b.SetParallelism(cap(made) / 2)
+	before := cpuTime(b)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			d := <-made
+			begun, _ := d.Begin(b, accountapi.FlowKindUnlock)
+			d.Reply(b, begun.Step.FlowId, apitest.UseHint())
+			if a := d.Reply(b, begun.Step.FlowId, apitest.Password(s.Owner.Password)); a.Step.Step != accountapi.Done {
+				b.Errorf("%d %s", a.Status, a.Body)
+			}
+			made <- d
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+// BenchmarkSignInsFloor is Argon2id with the same parameters.
+func BenchmarkSignInsFloor(b *testing.B) {
+	p := account.DefaultHashParams()
+	before := cpuTime(b)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			argon2.IDKey([]byte("correct horse battery"), []byte("sixteen bytes :)"), p.Passes, p.MemoryKiB, p.Lanes, 32)
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 }
 
 func http1(ca []byte) *http.Client {

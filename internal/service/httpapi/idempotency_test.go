@@ -177,6 +177,7 @@ func TestAnAnswerOutlivesTheServerThatGaveIt(t *testing.T) {
 	first := call(t, d, http.MethodPost, "/v1/flows/"+id, key, apitest.Password(s.Owner.Password))
 	wantStep(t, first, accountapi.Done)
 	// The crash came after the change and before the answer was written down.
+	state(t, s, d, "")
 	s.Forget(t)
 	second := call(t, d, http.MethodPost, "/v1/flows/"+id, key, apitest.Password(s.Owner.Password))
 	if second.Status != 200 || second.Step.Grant == nil || *second.Step.Grant != *first.Step.Grant {
@@ -199,6 +200,8 @@ func TestARequestThatNobodyAnsweredIsTakenOver(t *testing.T) {
 	if a := call(t, d, http.MethodPost, "/v1/devices", key, req); a.Status != 200 {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
+	// Answers are written down soon: before the next request at the latest.
+	d.Enrol(t)
 	s.Unanswer(t, s.Clock.Now().Add(10*time.Second))
 	a := call(t, d, http.MethodPost, "/v1/devices", key, req)
 	wantCode(t, a, 409, "ServiceUnavailable")

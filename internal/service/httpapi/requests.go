@@ -25,6 +25,10 @@ const (
 	maxBatch = 64
 	// writeTime bounds one such transaction.
 	writeTime = 10 * time.Second
+	// linger is how long an answer waits for a request to share a transaction
+	// with. A crash meanwhile loses the answer and no more: every call that
+	// changes something may be done again, or remembers its answer itself.
+	linger = 50 * time.Millisecond
 )
 
 // DB runs transactions, as *store.DB does: fn may run more than once.
@@ -71,6 +75,8 @@ type requests struct {
 	now  func() time.Time
 	jobs chan *job
 	done chan struct{}
+	// failed is told of an answer that could not be written.
+	failed func(error)
 }
 
 type job struct {
@@ -81,11 +87,15 @@ type job struct {
 	// first is the answer given before, where fate is answered.
 	first kept
 	err   error
+	// ready is closed when the job is done; nil where nobody waits.
 	ready chan struct{}
 }
 
-func newRequests(db DB, secret []byte, now func() time.Time) *requests {
-	r := &requests{db: db, key: derive(secret, "request"), now: now, jobs: make(chan *job, maxBatch), done: make(chan struct{})}
+func newRequests(db DB, secret []byte, now func() time.Time, failed func(error)) *requests {
+	r := &requests{
+		db: db, key: derive(secret, "request"), now: now, failed: failed,
+		jobs: make(chan *job, maxBatch), done: make(chan struct{}),
+	}
 	go r.write()
 	return r
 }
@@ -118,18 +128,19 @@ func (r *requests) hash(parts ...string) string {
 // take writes a request, answered or not, unless the table has it. The answer it
 // returns is of a request that is answered.
 func (r *requests) take(ctx context.Context, k kept) (fate, kept, error) {
-	j, err := r.do(ctx, &job{kept: k})
-	if err != nil {
-		return 0, kept{}, err
+	j := &job{kept: k, ready: make(chan struct{})}
+	select {
+	case r.jobs <- j:
+	case <-ctx.Done():
+		return 0, kept{}, context.Cause(ctx)
 	}
-	return j.fate, j.first, nil
+	<-j.ready
+	return j.fate, j.first, j.err
 }
 
-// answer writes the answer of a request that was taken in unanswered.
-func (r *requests) answer(ctx context.Context, k kept) error {
-	_, err := r.do(ctx, &job{kept: k, update: true})
-	return err
-}
+// answer has the answer of a request that was taken in unanswered written soon. A
+// request that is taken in afterwards finds it.
+func (r *requests) answer(k kept) { r.jobs <- &job{kept: k, update: true} }
 
 // renew says that a request is still being answered.
 func (r *requests) renew(ctx context.Context, nonce string, until time.Time) error {
@@ -139,42 +150,65 @@ func (r *requests) renew(ctx context.Context, nonce string, until time.Time) err
 	})
 }
 
-func (r *requests) do(ctx context.Context, j *job) (*job, error) {
-	j.ready = make(chan struct{})
-	select {
-	case r.jobs <- j:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	<-j.ready
-	return j, j.err
-}
-
 func (r *requests) write() {
 	defer close(r.done)
 	for first := range r.jobs {
-		batch := []*job{first}
-	more:
-		for len(batch) < maxBatch {
-			select {
-			case j, ok := <-r.jobs:
-				if !ok {
-					break more
-				}
-				batch = append(batch, j)
-			default:
-				break more
-			}
-		}
+		batch := r.gather(first)
 		ctx, cancel := context.WithTimeout(context.Background(), writeTime)
 		err := r.db.Tx(ctx, func(tx *sql.Tx) error { return r.writeAll(ctx, tx, batch) })
 		cancel()
-		for _, j := range batch {
-			if err != nil {
-				j.err = fmt.Errorf("cannot note a request: %w", err)
-			}
-			close(j.ready)
+		if err != nil {
+			err = fmt.Errorf("cannot note a request: %w", err)
 		}
+		for _, j := range batch {
+			switch {
+			case j.ready != nil:
+				j.err = err
+				close(j.ready)
+			case err != nil:
+				r.failed(err)
+			}
+		}
+	}
+}
+
+// gather returns the first job with those that are there already; where nobody
+// waits for one of them, with what comes within linger.
+func (r *requests) gather(first *job) []*job {
+	batch := []*job{first}
+	waited := first.ready != nil
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	for len(batch) < maxBatch {
+		var late <-chan time.Time
+		if !waited {
+			late = timer.C
+		}
+		j, ok := r.next(late)
+		if !ok {
+			break
+		}
+		batch = append(batch, j)
+		waited = waited || j.ready != nil
+	}
+	return batch
+}
+
+// next returns one more job: at once, or until late fires where it is given.
+func (r *requests) next(late <-chan time.Time) (*job, bool) {
+	if late == nil {
+		select {
+		case j, ok := <-r.jobs:
+			return j, ok
+		default:
+			return nil, false
+		}
+	}
+	select {
+	case j, ok := <-r.jobs:
+		return j, ok
+	case <-late:
+		return nil, false
 	}
 }
 

@@ -99,7 +99,10 @@ func New(cfg Config) *Server {
 	s := &Server{
 		db: cfg.DB, devices: cfg.Devices, flows: cfg.Flows, keys: cfg.Keys, notices: cfg.Notices,
 		support: cfg.Support, trusted: cfg.Trusted, log: cfg.Log, clock: cfg.Now,
-		nonces: NewNonces(cfg.Secret, steady), requests: newRequests(cfg.DB, cfg.Secret, cfg.Now),
+		nonces: NewNonces(cfg.Secret, steady),
+		requests: newRequests(cfg.DB, cfg.Secret, cfg.Now, func(err error) {
+			cfg.Log.Warn("cannot keep an answer", "error", err)
+		}),
 		metrics: newMetrics(), sweep: cfg.Sweep, slots: make(chan struct{}, maxAtOnce),
 	}
 	mux := http.NewServeMux()

@@ -156,7 +156,7 @@ func (s *Server) servePure(w http.ResponseWriter, r *http.Request, k kept, next 
 	return nil
 }
 
-// serveOnce writes the request down, answers it, and adds its answer.
+// serveOnce writes the request down, answers it, and has its answer added.
 func (s *Server) serveOnce(w http.ResponseWriter, r *http.Request, k kept, next http.Handler) error {
 	k.leasedTo = s.clock().Add(leaseTime)
 	f, first, err := s.requests.take(r.Context(), k)
@@ -176,10 +176,7 @@ func (s *Server) serveOnce(w http.ResponseWriter, r *http.Request, k kept, next 
 	if !a.keeps() {
 		k.request = ""
 	}
-	if err := s.requests.answer(context.WithoutCancel(r.Context()), k); err != nil {
-		// The work is done and the answer is good; only its copy is missing.
-		s.log.WarnContext(r.Context(), "cannot keep an answer", "route", route(r), "error", err)
-	}
+	s.requests.answer(k)
 	a.copyTo(w)
 	return nil
 }
