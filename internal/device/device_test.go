@@ -54,9 +54,9 @@ const (
 
 func TestAnIdentityIsTheDigestThatTheAccountAPIDescribes(t *testing.T) {
 	got := machine(t, map[string]string{product: "PF1ABCDE\n"}).Identities([]string{"dmi"}, nil)
-	// printf 'accountlock-identity-v1\0dmi\0PF1ABCDE' | sha256sum
-	want := device.Identity{Source: "dmi", Digest: digest("dmi", "PF1ABCDE").Digest}
-	if len(got) != 1 || got[0] != want || len(want.Digest) != 43 {
+	// printf 'accountlock-identity-v1\0dmi\0PF1ABCDE' | openssl dgst -sha256 -binary | basenc --base64url
+	want := device.Identity{Source: "dmi", Digest: "XeEJxt6Z3ugXhpSKm8oRjemftrnkAfDLGu3qrzc9g24"}
+	if len(got) != 1 || got[0] != want {
 		t.Errorf("got %+v", got)
 	}
 }
