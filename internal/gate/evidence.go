@@ -30,7 +30,7 @@ type MarkerReader interface {
 	Read() ([]byte, error)
 }
 
-// ErrNoTPM: the configuration requires a TPM, and this program cannot use one.
+// ErrNoTPM says that the configuration requires a TPM, and this program cannot use one.
 var ErrNoTPM = errors.New("the configuration requires a TPM, and this program cannot use one")
 
 // Evidence gathers what lock.Decide needs. The evidence is good whatever the

@@ -290,4 +290,3 @@ func (w *world) clone() *world {
 	}
 	return &c
 }
-

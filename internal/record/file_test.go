@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/record"
 )
@@ -275,6 +276,63 @@ func TestWhatIsWrittenIsReadAndTheSequenceOnlyGrows(t *testing.T) {
 			last = r.Sequence
 		}
 	})
+}
+
+// A real filesystem that is full, or read-only.
+func TestAMediumThatTakesNothingKeepsWhatItHas(t *testing.T) {
+	dir := t.TempDir()
+	smallFilesystem(t, dir)
+	s := opened(t, filepath.Join(dir, "record"))
+	full := filepath.Join(dir, "filler")
+	fill(t, full)
+	if err := s.Write(armed(1), true); fault.CodeOf(err) != fault.StorageFailed || !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("full: %v", err)
+	}
+	if r := s.Read(); r.Store != lock.StoreBlank {
+		t.Errorf("full: reads as %s", r.Store)
+	}
+	must(t, os.Remove(full))
+	write(t, s, armed(1), true)
+	fill(t, full)
+	write(t, s, armed(2), true) // needs no more room than it has
+	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	if err := s.Write(armed(3), true); fault.CodeOf(err) != fault.StorageFailed || !errors.Is(err, unix.EROFS) {
+		t.Errorf("read-only: %v", err)
+	}
+	if r := s.Read(); r.Store != lock.StoreValid || r.Record.Link.Generation != 2 || r.OneCopy {
+		t.Errorf("read-only: reads as %s, generation %d", r.Store, r.Record.Link.Generation)
+	}
+	entries, err := os.ReadDir(dir)
+	if must(t, err); len(entries) != 2 {
+		t.Errorf("the folder holds %v", entries)
+	}
+}
+
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+// smallFilesystem mounts a filesystem of a few pages, which only this goroutine
+// sees: its thread gets a mount namespace of its own and is not given back.
+func smallFilesystem(t *testing.T, dir string) {
+	t.Helper()
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		runtime.UnlockOSThread()
+		t.Skipf("cannot mount a small filesystem: %v", err)
+	}
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=32k"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 }
 
 func BenchmarkUnlockWritesTheRecord(b *testing.B) {

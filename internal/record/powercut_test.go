@@ -136,7 +136,7 @@ func checkDecisions(t *testing.T, st step, old lock.Record, blank bool, r record
 func TestLargeRecordsAreNotTornEither(t *testing.T) {
 	sectors := 13
 	if raceDetector {
-		sectors = 10
+		sectors = 9
 	}
 	d := record.NewDisk("/p")
 	old, st := armed(1), step{"lost", armed(2), true}
