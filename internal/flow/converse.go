@@ -245,7 +245,8 @@ func (f *Flow) resend(ctx context.Context) error {
 	r, err := f.m.ports.Conversation.Resend(ctx, creds, f.remote.FlowID)
 	f.m.keeper.noteContact(err)
 	if err != nil {
-		return f.refusal(ctx, err)
+		// Sending too often is no attempt: nothing is kept of it.
+		return err
 	}
 	f.setRemote(r)
 	f.show(StepCode, codePrompt(f.kind, r))

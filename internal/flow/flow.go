@@ -214,9 +214,11 @@ func (f *Flow) choose(method string) error {
 	case f.step == StepConfirm && f.kind == lock.KindLink:
 		return fault.Newf(fault.WrongStep, "The account is already verified; confirm, or cancel the flow.")
 	}
-	f.told, f.identifier, f.useHint = false, "", false
 	f.err = nil
 	f.step, f.prompt = f.m.first(f.kind)
+	if f.step == StepIdentify {
+		f.told, f.identifier, f.useHint = false, "", false
+	}
 	if method == methodRecovery {
 		f.step, f.prompt = StepRecovery, recoveryPrompt(f.m.keeper.Snapshot())
 	}

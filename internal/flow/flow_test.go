@@ -369,3 +369,17 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 	wantCode(t, f.Cancel(), fault.WrongStep)
 	wantCode(t, f.Submit(ctx, flow.Input{"password": secret.Bytes("x")}), fault.WrongStep)
 }
+
+func TestChoosingThePasswordAgainInASignOutStillMeansTheLinkedAccount(t *testing.T) {
+	for _, kind := range []lock.Kind{lock.KindSignOut, lock.KindUnlink} {
+		_, d := linked(t)
+		f := begin(t, d, kind)
+		wantCode(t, person(f, "wrong"), fault.InvalidCredentials)
+		if err := f.Choose("password"); err != nil {
+			t.Fatal(err)
+		}
+		if err := person(f, rightPassword); err != nil || f.View().Step != flow.StepDone {
+			t.Fatalf("%s: %v, %s", kind, err, f.View().Step)
+		}
+	}
+}

@@ -294,6 +294,9 @@ func (c conversation) Answer(_ context.Context, _ flow.Credentials, id string, a
 func (s *fakeService) answer(f *fakeFlow, a flow.Answer, out *flow.Remote) error {
 	switch a.Step {
 	case "identify":
+		if a.Identifier == "" && !a.UseHint {
+			return fault.New(fault.InvalidArgument, nil)
+		}
 		f.identifier, f.hint, f.step = a.Identifier, a.UseHint, "password"
 	case "password":
 		if f.step != "password" {
