@@ -4,7 +4,6 @@ package lock_test
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -282,11 +281,18 @@ func (w *world) check() error {
 }
 
 func (w *world) clone() *world {
-	c := *w
-	c.links = slices.Clone(w.links)
-	if w.op != nil {
-		op := *w.op
-		c.op = &op
+	c := &world{}
+	c.become(w)
+	return c
+}
+
+// become makes w a copy of another world, in the memory that it has.
+func (w *world) become(other *world) {
+	links := append(w.links[:0], other.links...)
+	*w = *other
+	w.links = links
+	if other.op != nil {
+		op := *other.op
+		w.op = &op
 	}
-	return &c
 }

@@ -217,8 +217,11 @@ func TestAZeroedRangeOpensNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		content := slices.Clone(all[rapid.SampledFrom(names).Draw(t, "store")].content)
 		from := rapid.IntRange(0, len(content)-1).Draw(t, "from")
-		to := rapid.IntRange(from, len(content)-1).Draw(t, "to") // all of it is blank: the policy's matter
+		to := rapid.IntRange(from, len(content)).Draw(t, "to")
 		clear(content[from:to])
+		if bytes.Count(content, []byte{0}) == len(content) {
+			return // erased: the policy's matter
+		}
 		if r := read(content); r.Store == lock.StoreBlank || decide(r, nil).Open() {
 			t.Fatalf("zeros from %d to %d: %s, decides %s", from, to, r.Store, decide(r, nil))
 		}
