@@ -258,3 +258,20 @@ func (s *Service) exec(t testing.TB, query string, args ...any) {
 		t.Fatal(err)
 	}
 }
+
+// Crowd puts n linked devices into the database, which nobody can speak for.
+func (s *Service) Crowd(t testing.TB, n int) {
+	t.Helper()
+	if n == 0 {
+		return
+	}
+	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) `
+	s.exec(t, numbers+`INSERT INTO devices (id, model, link_id, enrolled_at, seen_at)
+SELECT hex(randomblob(8)) || i, 'one of many', 'link-' || i, 1, 1 FROM n`, n)
+	s.exec(t, `INSERT INTO device_keys (device_id, key_id, public, status, added_at)
+SELECT id, hex(randomblob(16)), hex(randomblob(16)), 'active', 1 FROM devices WHERE model = 'one of many'`)
+	s.exec(t, `INSERT INTO device_identities (source, digest, device_id, added_at)
+SELECT 'dmi', hex(randomblob(16)), id, 1 FROM devices WHERE model = 'one of many'`)
+	s.exec(t, `INSERT INTO links (id, device_id, account_id, hint, status, generation, created_at, changed_at)
+SELECT link_id, id, '1', 'o…@example.org', 'linked', 2, 1, 1 FROM devices WHERE model = 'one of many'`)
+}

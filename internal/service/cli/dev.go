@@ -103,7 +103,7 @@ func dev(ctx context.Context, dir, address, level string, env Env) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	s, err := openService(ctx, cfg, newLog(env.Stderr, threshold), true)
+	s, err := openService(ctx, cfg, newLog(env.Stderr, threshold), env.Stderr, true)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

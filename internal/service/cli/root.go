@@ -106,7 +106,7 @@ func (p *place) open(ctx context.Context) (*service, error) {
 	if p.data != "" && !isDemo(p.data) {
 		return nil, usage("%s is not a folder of accountlock-server dev.", p.data)
 	}
-	return openService(ctx, cfg, newLog(p.log, slog.LevelWarn), false)
+	return openService(ctx, cfg, newLog(p.log, slog.LevelWarn), nil, false)
 }
 
 // finish tells owners of what a command has done, and closes the service. What

@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg config.Config, env Env) error {
 	if err != nil {
 		return storage(fmt.Errorf("cannot use the certificate: %w", err))
 	}
-	s, err := openService(ctx, cfg, newLog(env.Stderr, level), false)
+	s, err := openService(ctx, cfg, newLog(env.Stderr, level), nil, false)
 	if err != nil {
 		return err
 	}

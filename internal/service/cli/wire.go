@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"time"
@@ -33,8 +34,10 @@ const secretSize = 32
 // service is the account service with its parts wired to each other: the one
 // place that knows them all.
 type service struct {
-	cfg      config.Config
-	log      *slog.Logger
+	cfg config.Config
+	log *slog.Logger
+	// console shows each mail and SMS too, if set.
+	console  io.Writer
 	secret   secret.Bytes
 	db       *store.DB
 	keys     *keys.Ring
@@ -44,11 +47,12 @@ type service struct {
 	notices  *notice.Queue
 }
 
-// openService opens what the configuration names. migrate brings the schema up
+// openService opens what the configuration names. Mail and SMS are shown on the
+// console too, if there is one. migrate brings the schema up
 // to date; without it, a schema that is not is fault.StorageFailed. The caller
 // closes the service.
-func openService(ctx context.Context, cfg config.Config, log *slog.Logger, migrate bool) (_ *service, err error) {
-	s := &service{cfg: cfg, log: log}
+func openService(ctx context.Context, cfg config.Config, log *slog.Logger, console io.Writer, migrate bool) (_ *service, err error) {
+	s := &service{cfg: cfg, log: log, console: console}
 	if s.secret, err = loadSecret(cfg.SecretFile); err != nil {
 		return nil, storage(err)
 	}
@@ -73,7 +77,7 @@ func openService(ctx context.Context, cfg config.Config, log *slog.Logger, migra
 }
 
 func (s *service) wire() error {
-	mail, err := outbox.New(outbox.Config{Dir: s.cfg.Mail.Outbox})
+	mail, err := outbox.New(outbox.Config{Dir: s.cfg.Mail.Outbox, Console: s.console})
 	if err != nil {
 		return storage(err)
 	}

@@ -24,8 +24,15 @@ import (
 // BenchmarkStatements is to be read beside BenchmarkStatementsFloor: the same
 // client, the same TLS, and nothing but a signature made. Requests are signed
 // before the clock runs: that is the devices' work.
-func BenchmarkStatements(b *testing.B) {
+func BenchmarkStatements(b *testing.B) { statements(b, 0) }
+
+// BenchmarkStatementsAmongMany is the same where the database holds many devices
+// more: what one costs must not grow with their number.
+func BenchmarkStatementsAmongMany(b *testing.B) { statements(b, 200_000) }
+
+func statements(b *testing.B, among int) {
 	s := apitest.Start(b)
+	s.Crowd(b, among)
 	requests := make([]*http.Request, b.N)
 	devices := make([]*apitest.Device, 64)
 	for i := range devices {

@@ -3,6 +3,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -45,6 +46,10 @@ func unauthorized(cause error) error {
 // fault.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := fault.As(err)
+	if f.Code == fault.Internal && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		// It took too long, or the client did not wait: asking again helps.
+		f = fault.New(fault.ServiceUnavailable, err)
+	}
 	p := accountapi.NewProblem(f)
 	var narrow *statusError
 	if errors.As(err, &narrow) {
