@@ -5,6 +5,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"encoding/pem"
 	"errors"
@@ -143,6 +144,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.API = s.NewAPI(log)
 	s.TLS = httptest.NewUnstartedServer(s.API)
 	s.TLS.EnableHTTP2 = true
+	s.TLS.TLS = &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MinVersion: tls.VersionTLS13}
 	s.TLS.StartTLS()
 	t.Cleanup(func() { s.TLS.Close(); s.API.Close() })
 	s.URL = s.TLS.URL

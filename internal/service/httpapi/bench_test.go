@@ -5,6 +5,7 @@ package httpapi_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -24,13 +25,17 @@ import (
 // BenchmarkStatements is to be read beside BenchmarkStatementsFloor: the same
 // client, the same TLS, and nothing but a signature made. Requests are signed
 // before the clock runs: that is the devices' work.
-func BenchmarkStatements(b *testing.B) { statements(b, 0) }
+func BenchmarkStatements(b *testing.B) { statements(b, 0, false) }
 
 // BenchmarkStatementsAmongMany is the same where the database holds many devices
 // more: what one costs must not grow with their number.
-func BenchmarkStatementsAmongMany(b *testing.B) { statements(b, 200_000) }
+func BenchmarkStatementsAmongMany(b *testing.B) { statements(b, 200_000, false) }
 
-func statements(b *testing.B, among int) {
+// BenchmarkStatementsConnecting is statements as devices ask for them: each over a
+// connection of its own. Its floor is BenchmarkStatementsConnectingFloor.
+func BenchmarkStatementsConnecting(b *testing.B) { statements(b, 0, true) }
+
+func statements(b *testing.B, among int, connecting bool) {
 	s := apitest.Start(b)
 	s.Crowd(b, among)
 	requests := make([]*http.Request, b.N)
@@ -54,11 +59,16 @@ func statements(b *testing.B, among int) {
 			b.Fatal(err)
 		}
 	}
-	ask(b, http1(s.CA), requests)
+	ask(b, http1(s.CA), requests, connecting)
 }
 
 // BenchmarkStatementsFloor is bare TLS and one Ed25519 signature.
-func BenchmarkStatementsFloor(b *testing.B) {
+func BenchmarkStatementsFloor(b *testing.B) { floor(b, false) }
+
+// BenchmarkStatementsConnectingFloor is the same, each over a connection of its own.
+func BenchmarkStatementsConnectingFloor(b *testing.B) { floor(b, true) }
+
+func floor(b *testing.B, connecting bool) {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		b.Fatal(err)
@@ -71,6 +81,7 @@ func BenchmarkStatementsFloor(b *testing.B) {
 		_, _ = w.Write(answer)
 		_, _ = w.Write(sig)
 	}))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{apitest.Certificate(b)}, MinVersion: tls.VersionTLS13}
 	srv.StartTLS()
 	defer srv.Close()
 	requests := make([]*http.Request, b.N)
@@ -80,7 +91,7 @@ func BenchmarkStatementsFloor(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	ask(b, srv.Client(), requests)
+	ask(b, srv.Client(), requests, connecting)
 }
 
 // BenchmarkSignIns unlocks devices, from the flow's first step to the grant; to be
@@ -133,9 +144,10 @@ func http1(ca []byte) *http.Client {
 	return c
 }
 
-func ask(b *testing.B, c *http.Client, requests []*http.Request) {
+func ask(b *testing.B, c *http.Client, requests []*http.Request, connecting bool) {
 	b.Helper()
 	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 256
+	c.Transport.(*http.Transport).DisableKeepAlives = connecting
 	var next atomic.Int64
 	b.SetParallelism(64)
 	before := cpuTime(b)
