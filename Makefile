@@ -68,7 +68,7 @@ lint: format-check $(GOLANGCI) vulncheck ## formatting, vet, golangci-lint, govu
 	go vet ./...
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run ./...
-	@echo shellcheck; $(FILES) -print0 | xargs -0 awk 'FNR == 1 { if (/^#!.*[ \/](ba|da)?sh( |$$)/) print FILENAME; nextfile }' | xargs -r shellcheck
+	@echo shellcheck; $(FILES) -print0 | xargs -0 awk 'FNR == 1 { if (/^#!.*[ \/](ba|da)?sh( |$$)/) print FILENAME; nextfile }' | xargs -r shellcheck -x
 
 .PHONY: format-check
 format-check:
