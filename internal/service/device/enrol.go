@@ -107,7 +107,10 @@ func (r *Registry) add(ctx context.Context, tx *sql.Tx, e Enrolment) (Candidate,
 
 func (r *Registry) addActive(ctx context.Context, tx *sql.Tx, deviceID string, e Enrolment) error {
 	now := r.now().UnixMilli()
-	err := exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND status = 'active' AND key_id <> $2`, deviceID, e.KeyID)
+	// The key that was the device's so far may be a locked device's that was
+	// released and has not heard of it yet: it may still ask for a bare statement.
+	err := exec(ctx, tx, `UPDATE device_keys SET status = 'pending', identities = '[]' WHERE device_id = $1 AND status = 'active' AND key_id <> $2`,
+		deviceID, e.KeyID)
 	if err != nil {
 		return err
 	}
@@ -164,10 +167,12 @@ func (r *Registry) promote(ctx context.Context, tx *sql.Tx, deviceID, keyID stri
 	if errors.Is(err, sql.ErrNoRows) {
 		return fault.New(fault.DeviceUnknown, nil)
 	}
-	if err != nil || KeyStatus(status) == Active {
+	if err != nil {
 		return err
 	}
-	if err := exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND key_id <> $2`, deviceID, keyID); err != nil {
+	// The owner has spoken through this key: the others are strangers'.
+	err = exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND key_id <> $2`, deviceID, keyID)
+	if err != nil || KeyStatus(status) == Active {
 		return err
 	}
 	err = exec(ctx, tx, `UPDATE device_keys SET status = 'active', identities = '' WHERE device_id = $1 AND key_id = $2`, deviceID, keyID)
