@@ -100,7 +100,7 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 	// NewConn over a plain stream never negotiates file descriptors, so that the
 	// bus delivers none and no client can fill our table of them.
 	s.conn, err = dbus.NewConn(newBounded(raw, s.refuseTooLarge),
-		dbus.WithHandler(&router{s: s, calls: map[string]int{}}), dbus.WithContext(ctx))
+		dbus.WithHandler(&router{s: s, calls: map[string]int{}}), dbus.WithContext(context.WithoutCancel(ctx)))
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}

@@ -69,7 +69,7 @@ func (r *report) Explain() []bus.Fact {
 }
 
 func (r *report) recordDetails(reading record.Reading) map[string]string {
-	d := map[string]string{"store": string(reading.Store), "sequence": strconv.FormatUint(reading.Sequence, 10), "link-id": reading.Record.Link.ID}
+	d := map[string]string{"store": string(reading.Store), "sequence": strconv.FormatUint(reading.Sequence, 10)}
 	for i, slot := range reading.Slots {
 		d["slot-"+strconv.Itoa(i)] = string(slot.State) + ", sequence " + strconv.FormatUint(slot.Sequence, 10)
 	}

@@ -45,6 +45,11 @@ func (m *Manager) state(ctx context.Context) error {
 		return err
 	}
 	st, err := m.ports.Registry.State(ctx, creds, k.Snapshot().LinkID, n.value)
+	// Only while locked: an open device must not be locked by a stranger who
+	// enrolled, and linked, another one under its serial number.
+	if fault.CodeOf(err) == fault.DeviceUnknown && !k.Snapshot().Status.Open() && k.enrolAgain(ctx) == nil {
+		st, err = m.ports.Registry.State(ctx, creds, k.Snapshot().LinkID, n.value)
+	}
 	k.noteContact(err)
 	if err != nil {
 		return err
@@ -81,6 +86,27 @@ func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
 		if err := m.ports.Diary.WipeAccount(ctx); err != nil {
 			m.log.Warn("cannot wipe the account's data", "error", err)
 		}
+	}
+	return nil
+}
+
+// enrolAgain brings the device's own key back to a service that does not know it
+// any more, because another key was enrolled under the same hardware. Another
+// device ID than the one on record is not taken: it would be another device.
+func (k *Keeper) enrolAgain(ctx context.Context) error {
+	creds, err := k.resumeCredentials()
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	identity := k.record.Identity
+	k.mu.Unlock()
+	id, err := k.ports.Registry.Enrol(ctx, Credentials{Key: creds.Key}, k.ports.Hardware.Identities(identity), k.ports.Hardware.Model())
+	if err != nil {
+		return err
+	}
+	if id != creds.ID {
+		return fault.New(fault.DeviceUnknown, errors.New("the account service takes this device for another one"))
 	}
 	return nil
 }

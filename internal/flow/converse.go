@@ -75,6 +75,10 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 	}
 	a.Nonce = n.value
 	r, err := f.send(ctx, creds, a)
+	if fault.CodeOf(err) == fault.DeviceUnknown && f.m.keeper.enrolAgain(ctx) == nil {
+		f.setRemote(Remote{})
+		r, err = f.send(ctx, creds, a)
+	}
 	if stale(err) && a.Step == remotePassword {
 		// The service's side is gone (it keeps flows for a quarter of an hour):
 		// begin it once more; the person need not know.
@@ -83,6 +87,14 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 		r, err = f.send(ctx, creds, a)
 	}
 	f.m.keeper.noteContact(err)
+	if stale(err) {
+		// The service stands elsewhere: its last answer was lost on the way. The
+		// password leads back into step with it.
+		f.setRemote(Remote{})
+		f.told = false
+		f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))
+		return fault.New(fault.Timeout, err)
+	}
 	if err != nil {
 		return f.refusal(ctx, err)
 	}
@@ -162,12 +174,12 @@ func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) er
 		if err := f.accept(n, string(f.kind)); err != nil {
 			return err
 		}
-		return f.begin(creds)
+		return f.begin(ctx, creds, n)
 	case remoteDone:
 		if err := f.accept(n, string(lock.KindUnlock)); err != nil {
 			return err
 		}
-		return f.unlock(ctx)
+		return f.unlock(ctx, n)
 	default:
 		return fault.New(fault.ServiceUnavailable, errors.New("the account service asks for a step that this version does not know"))
 	}

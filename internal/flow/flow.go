@@ -100,6 +100,9 @@ const (
 
 // methods returns the ways open now.
 func (f *Flow) methods() []string {
+	if f.step == StepConfirm && f.kind == lock.KindLink {
+		return []string{} // the account is verified: there is no other way now
+	}
 	out := []string{methodPassword}
 	if f.kind == lock.KindUnlock && f.m.keeper.Snapshot().HasRecovery {
 		out = append(out, methodRecovery)
@@ -122,6 +125,7 @@ func (f *Flow) Submit(ctx context.Context, in Input) error {
 	defer cancel()
 	step, a, err := f.claim(cancel, in)
 	if err != nil {
+		f.refuse(err)
 		return err
 	}
 	// The way to the service is bounded; what follows its consent is not.
@@ -152,6 +156,17 @@ func (f *Flow) claim(cancel context.CancelFunc, in Input) (Step, answer, error) 
 	f.busy, f.stop = true, cancel
 	f.timer.Stop()
 	return f.step, a, nil
+}
+
+// refuse shows the refusal of an answer that did not fit its step.
+func (f *Flow) refuse(err error) {
+	if fault.CodeOf(err) != fault.InvalidArgument {
+		return // another answer is in work, or none is waited for
+	}
+	f.mu.Lock()
+	f.err = fault.As(err)
+	f.mu.Unlock()
+	f.m.changed(f)
 }
 
 // yield ends the answer in work and shows its refusal, if it was one.
@@ -209,10 +224,10 @@ func (f *Flow) choose(method string) error {
 	switch {
 	case !f.step.waits() || f.busy:
 		return fault.New(fault.WrongStep, nil)
-	case !slices.Contains(f.methods(), method):
-		return fault.Newf(fault.InvalidArgument, "The way %q is not open in this flow.", printable(method))
 	case f.step == StepConfirm && f.kind == lock.KindLink:
 		return fault.Newf(fault.WrongStep, "The account is already verified; confirm, or cancel the flow.")
+	case !slices.Contains(f.methods(), method):
+		return fault.Newf(fault.InvalidArgument, "The way %q is not open in this flow.", printable(method))
 	}
 	f.err = nil
 	f.step, f.prompt = f.m.first(f.kind)
@@ -278,11 +293,28 @@ func (f *Flow) show(s Step, p Prompt) {
 	}
 	f.step, f.prompt = s, p
 	f.progress = 0
-	if s == StepWorking {
-		f.timer.Stop()
-	}
 	f.mu.Unlock()
 	f.m.changed(f)
+}
+
+// work moves the flow to `working`, from where it is carried to its end. It
+// returns false where the person, or the person's leaving, was quicker: then
+// nothing is to be done.
+func (f *Flow) work() bool {
+	f.mu.Lock()
+	if f.step.over() {
+		f.mu.Unlock()
+		return false
+	}
+	f.step, f.prompt, f.progress = StepWorking, workingPrompt(f.kind), 0
+	f.timer.Stop()
+	f.mu.Unlock()
+	f.m.changed(f)
+	return true
+}
+
+func errEnded() error {
+	return fault.Newf(fault.Timeout, "The flow was ended while its answer was being worked on; nothing has changed.")
 }
 
 func (f *Flow) setRemote(r Remote) {

@@ -119,7 +119,8 @@ func (k *Keeper) snapshot() Snapshot {
 		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0,
 	}
 	if r.Wait.Seconds > 0 {
-		s.RetryAfter = r.Wait.Left(k.ports.Clock.Boot()).Round(time.Second)
+		left := r.Wait.Left(k.ports.Clock.Boot())
+		s.RetryAfter = (left + time.Second - 1).Truncate(time.Second)
 	}
 	if r.Lost {
 		s.LostMessage, s.LostContact = r.LostMessage, r.LostContact
@@ -162,7 +163,10 @@ func (k *Keeper) apply(ctx context.Context, ev lock.Event, c lock.Change, rule s
 	if err != nil {
 		return refused(err)
 	}
-	err = k.amend(true, ev == lock.UnlockDone,
+	// A medium that fails keeps nobody out whom the account or the service let in:
+	// open for this boot, and the error says so.
+	anyway := !from.Open() && to.Open()
+	err = k.amend(true, anyway,
 		func(r lock.Record) lock.Record { return r.Apply(effects, c) },
 		func() {
 			if to != from {
@@ -171,7 +175,7 @@ func (k *Keeper) apply(ctx context.Context, ev lock.Event, c lock.Change, rule s
 				k.epoch++
 			}
 		})
-	if err != nil && ev != lock.UnlockDone {
+	if err != nil && !anyway {
 		// Old state, whole: nothing is shown that the medium does not hold.
 		return err
 	}
@@ -366,6 +370,8 @@ func (k *Keeper) alive(n pendingNonce, life time.Duration) bool {
 func (k *Keeper) noteContact(err error) {
 	c := ConnOnline
 	switch fault.CodeOf(err) {
+	case fault.Timeout, fault.Internal, fault.StorageFailed:
+		return // nothing about the network
 	case fault.NetworkUnavailable:
 		c = ConnOffline
 	case fault.CaptivePortal:

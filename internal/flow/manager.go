@@ -200,6 +200,12 @@ func (m *Manager) Resume(ctx context.Context) error {
 		return err
 	}
 	for _, op := range ops {
+		if !m.keeper.Snapshot().Status.Open() {
+			// A locked device is in no operation: a reset would have wiped it. What the
+			// service says decides.
+			m.drop(op)
+			continue
+		}
 		m.mu.Lock()
 		f := m.add(&Flow{kind: op.Kind})
 		f.step, f.prompt = StepWorking, workingPrompt(op.Kind)
@@ -223,7 +229,7 @@ func (f *Flow) resume(op Operation) {
 	if op.Kind == lock.KindLink && op.LinkID == "" {
 		op.LinkID = armed
 	}
-	if err != nil || op.Kind == lock.KindLink && armed == "" {
+	if err != nil || op.Kind == lock.KindLink && (armed == "" || armed != op.LinkID) {
 		// Nothing was armed: the reservation ends by itself, and the old state stands.
 		f.m.drop(op)
 		if err == nil {

@@ -16,12 +16,16 @@ import (
 // unlock is the operation of an accepted unlock grant: marker, record, gate.
 // Nothing is carried forward after a crash: until the record is written the
 // device is as locked as before, and after it as open as it will be.
-func (f *Flow) unlock(ctx context.Context) error {
-	g := f.remote.Grant
+func (f *Flow) unlock(ctx context.Context, n pendingNonce) error {
 	if err := f.m.keeper.acquire(ctx); err != nil {
 		return err
 	}
 	defer f.m.keeper.release()
+	// Once more: what was waited for may have changed what the grant is about.
+	if err := f.accept(n, string(lock.KindUnlock)); err != nil && !f.m.keeper.Snapshot().Status.Open() {
+		return err
+	}
+	g := f.remote.Grant
 	return f.open(ctx, lock.Change{Link: g.Link, AccountID: g.AccountID, Hint: g.Hint, Time: g.Time}, "the account check passed")
 }
 
@@ -29,7 +33,17 @@ func (f *Flow) unlock(ctx context.Context) error {
 // acquired the keeper.
 func (f *Flow) open(ctx context.Context, c lock.Change, rule string) error {
 	k := f.m.keeper
-	f.show(StepWorking, workingPrompt(f.kind))
+	if k.Snapshot().Status.Open() {
+		// Another flow, or the service's statement, was quicker: its marker stands.
+		f.finish(StepDone, Outcome{Word: "done"}, nil)
+		return nil
+	}
+	if !f.work() {
+		return errEnded()
+	}
+	// What was granted is carried out, however long the answer took to come.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	defer cancel()
 	hash, merr := k.newMarker()
 	if hash == nil {
 		return f.fail(merr)
@@ -96,6 +110,7 @@ func (f *Flow) reserve(ctx context.Context) error {
 	if err != nil {
 		f.m.drop(op)
 		if stale(err) {
+			f.m.endRemote(op.FlowID)
 			// The service's side is gone: the person has to sign in again.
 			return f.fail(fault.New(fault.Timeout, err))
 		}
@@ -116,7 +131,9 @@ func (f *Flow) reserve(ctx context.Context) error {
 // a reset.
 func (f *Flow) arm(ctx context.Context) error {
 	k, g := f.m.keeper, f.remote.Grant
-	f.show(StepWorking, workingPrompt(f.kind))
+	if !f.work() {
+		return errEnded()
+	}
 	hash, err := k.newMarker()
 	if err != nil {
 		return err
@@ -129,29 +146,37 @@ func (f *Flow) arm(ctx context.Context) error {
 
 // begin notes a sign-out or an unlink that the account service has granted,
 // and starts to carry it out.
-func (f *Flow) begin(creds Credentials) error {
+func (f *Flow) begin(ctx context.Context, creds Credentials, n pendingNonce) error {
 	k := f.m.keeper
-	ctx, cancel := context.WithTimeout(f.m.ctx, answerTime)
-	defer cancel()
 	if err := k.acquire(ctx); err != nil {
 		return err
 	}
 	op := Operation{FlowID: f.remote.FlowID, Kind: f.kind, LinkID: f.remote.Grant.Link.ID}
-	err := lock.MayBegin(f.kind, k.Snapshot().Status.State)
-	if err != nil {
-		err = refused(err)
-	} else if !k.sameLink(op.LinkID) {
-		err = fault.New(fault.GrantRefused, errors.New("the grant is for another link"))
-	} else {
-		err = f.m.ports.Journal.Begin(ctx, op)
-	}
-	if err != nil {
+	if err := f.note(ctx, op, n); err != nil {
 		k.release()
 		return f.fail(fault.As(err))
 	}
-	f.show(StepWorking, workingPrompt(f.kind))
 	f.operate(creds, op)
 	return nil
+}
+
+// note looks once more at what was granted, now that nothing can cross it, and
+// notes the operation in the journal.
+func (f *Flow) note(ctx context.Context, op Operation, n pendingNonce) error {
+	k := f.m.keeper
+	if err := lock.MayBegin(f.kind, k.Snapshot().Status.State); err != nil {
+		return refused(err)
+	}
+	if err := f.accept(n, string(f.kind)); err != nil {
+		return err
+	}
+	if !k.sameLink(op.LinkID) {
+		return fault.New(fault.GrantRefused, errors.New("the grant is for another link"))
+	}
+	if !f.work() {
+		return errEnded()
+	}
+	return f.m.ports.Journal.Begin(context.WithoutCancel(ctx), op)
 }
 
 // operate carries op to its end in the background, whatever becomes of the
@@ -169,8 +194,14 @@ func (f *Flow) operate(creds Credentials, op Operation) {
 func (f *Flow) carry(creds Credentials, op Operation) {
 	ctx := f.m.ctx
 	st, receipt, err := f.commit(ctx, creds, op)
+	if ctx.Err() != nil {
+		// The daemon ends; the journal holds it for the next start.
+		return
+	}
 	if err != nil {
-		// Only the daemon's end stops it; the journal holds it for the next start.
+		// The service refuses even to say how the link stands. The journal holds it
+		// for the next start; until then it must not hold everything else up.
+		_ = f.fail(err)
 		return
 	}
 	f.advance(0.75, nil)
@@ -181,13 +212,18 @@ func (f *Flow) carry(creds Credentials, op Operation) {
 	f.finish(StepDone, Outcome{Word: "done", Receipt: receipt}, nil)
 }
 
+// maxPause bounds how long an operation waits before it asks again, whatever
+// the account service asks for: check-ins wait for it.
+const maxPause = time.Minute
+
 // commit asks until the account service has given its signed word on how the
-// link stands after op. It ends with an error only when ctx does.
+// link stands after op. It ends with an error when ctx does, and when the service
+// knows neither the flow nor the device any more.
 func (f *Flow) commit(ctx context.Context, creds Credentials, op Operation) (lock.Statement, string, error) {
 	k := f.m.keeper
 	lost := false // the service no longer knows the flow: ask for the bare word
 	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 200*time.Millisecond, time.Minute
+	pause.InitialInterval, pause.MaxInterval = 200*time.Millisecond, maxPause
 	for {
 		n, err := k.newNonce()
 		if err != nil {
@@ -201,12 +237,15 @@ func (f *Flow) commit(ctx context.Context, creds Credentials, op Operation) (loc
 		e := fault.As(err)
 		f.m.log.Info("the operation waits for the account service", "kind", op.Kind, "code", fault.CodeOf(err), "cause", err)
 		if err != nil && !outage(e) {
+			if lost {
+				return lock.Statement{}, "", err
+			}
 			lost = true
 		}
 		f.advance(0.25, err)
 		d := pause.NextBackOff()
 		if e != nil && e.RetryAfter > 0 {
-			d = max(d, e.RetryAfter)
+			d = min(max(d, e.RetryAfter), maxPause)
 		}
 		select {
 		case <-time.After(d):
@@ -221,6 +260,9 @@ func (f *Flow) ask(ctx context.Context, creds Credentials, op Operation, lost bo
 	defer cancel()
 	if lost {
 		st, err := f.m.ports.Registry.State(ctx, creds, op.LinkID, n.value)
+		if fault.CodeOf(err) == fault.DeviceUnknown && f.m.keeper.enrolAgain(ctx) == nil {
+			st, err = f.m.ports.Registry.State(ctx, creds, op.LinkID, n.value)
+		}
 		return st, "", err
 	}
 	r, err := f.m.ports.Conversation.Answer(ctx, creds, op.FlowID, Answer{Step: remoteCommit, Nonce: n.value})
@@ -249,17 +291,14 @@ func outage(e *fault.Error) bool {
 func (m *Manager) conclude(ctx context.Context, op Operation, st lock.Statement) error {
 	k := m.keeper
 	happened := m.happened(op, st)
-	ev, target := events[op.Kind].done, events[op.Kind].target
 	if !happened {
-		ev, target = events[op.Kind].undone, ""
-	}
-	state := k.Snapshot().Status.State
-	if ev != "" && state != target {
-		rule := "the account service confirmed it"
-		if !happened {
-			rule = "the account service did not keep the link"
+		// The journal's word opens nothing: what the service signed goes the way of
+		// every statement.
+		if err := m.actOn(ctx, st); err != nil {
+			return err
 		}
-		if err := k.apply(ctx, ev, lock.Change{Time: st.Time}, rule); err != nil {
+	} else if e := events[op.Kind]; e.done != "" && k.Snapshot().Status.State != e.target {
+		if err := k.apply(ctx, e.done, lock.Change{Time: st.Time}, "the account service confirmed it"); err != nil {
 			return err
 		}
 	}
@@ -282,17 +321,16 @@ func (m *Manager) conclude(ctx context.Context, op Operation, st lock.Statement)
 	return nil
 }
 
-// events says, for each kind, the event when the service has done it, the state
-// that it leads to, and the event when the service has not.
+// events says, for each kind, the event when the service has done it, and the
+// state that it leads to.
 var events = map[lock.Kind]struct {
 	done   lock.Event
 	target lock.State
-	undone lock.Event
 }{
 	// The record was armed before the commit: there is nothing left to do.
-	lock.KindLink:    {"", lock.Linked, lock.LinkUndone},
-	lock.KindSignOut: {lock.SignOutDone, lock.SignedOut, ""},
-	lock.KindUnlink:  {lock.UnlinkDone, lock.Unlinked, ""},
+	lock.KindLink:    {"", lock.Linked},
+	lock.KindSignOut: {lock.SignOutDone, lock.SignedOut},
+	lock.KindUnlink:  {lock.UnlinkDone, lock.Unlinked},
 }
 
 // happened reads from the service's word whether the operation was done.

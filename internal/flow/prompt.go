@@ -13,7 +13,7 @@ var titles = map[lock.Kind]string{
 
 var outcomeTexts = map[string]string{
 	"done":      "Done.",
-	"failed":    "This did not work; nothing was changed.",
+	"failed":    "This did not work.",
 	"cancelled": "Cancelled; nothing was changed.",
 }
 

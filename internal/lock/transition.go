@@ -12,8 +12,6 @@ type Event string
 const (
 	// LinkDone: the account service reserved a link for this device.
 	LinkDone Event = "link"
-	// LinkUndone: the reservation ended before the service committed it.
-	LinkUndone Event = "link-undone"
 	// UnlockDone: a grant for an unlock was verified.
 	UnlockDone Event = "unlock"
 	// SignOutDone: the account service marked the device signed out.
@@ -32,7 +30,7 @@ const (
 // Events returns every event there is.
 func Events() []Event {
 	return []Event{
-		LinkDone, LinkUndone, UnlockDone, SignOutDone, UnlinkDone,
+		LinkDone, UnlockDone, SignOutDone, UnlinkDone,
 		StatedLinked, StatedLost, StatedSignedOut, StatedUnlinked, StatedElsewhere,
 	}
 }
@@ -113,9 +111,6 @@ func stays(s Status) outcome { return outcome{status: s} }
 var table = map[pair]outcome{
 	{unlinked, LinkDone}:  armed,
 	{signedOut, LinkDone}: armed,
-	{linked, LinkUndone}:  forgets,
-	// The reset happened while the link was still being made.
-	{resetLock, LinkUndone}: opensFree,
 
 	{resetLock, UnlockDone}: unlocked,
 	{lostLock, UnlockDone}:  unlocked,
