@@ -172,6 +172,12 @@ func (f *fakeFlow) resend() *dbus.Error {
 	return nil
 }
 
+func (f *fakeFlow) resentTimes() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.resent
+}
+
 func (f *fakeFlow) cancel() *dbus.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -48,8 +48,8 @@ func TestAPersonLinksTheDeviceAndTypesTheRecoveryGroups(t *testing.T) {
 	if code := s.run("link"); code != ctl.ExitDone {
 		t.Errorf("exit %d", code)
 	}
-	if s.fake.flow.resent != 1 {
-		t.Errorf("sent again %d times", s.fake.flow.resent)
+	if n := s.fake.flow.resentTimes(); n != 1 {
+		t.Errorf("sent again %d times", n)
 	}
 	if strings.Contains(s.stdout.String(), recoveryCode) {
 		t.Error("a recovery code that a person has typed back need not stand in the result")
