@@ -4,7 +4,6 @@ package flow
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -88,37 +87,6 @@ func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
 		}
 	}
 	return nil
-}
-
-// enrolAgain brings the device's own key back to a service that does not know it
-// any more, because another key was enrolled under the same hardware. Another
-// device ID than the one on record is not taken: it would be another device.
-func (k *Keeper) enrolAgain(ctx context.Context) error {
-	creds, err := k.resumeCredentials()
-	if err != nil {
-		return err
-	}
-	k.mu.Lock()
-	identity := k.record.Identity
-	k.mu.Unlock()
-	id, err := k.ports.Registry.Enrol(ctx, Credentials{Key: creds.Key}, k.ports.Hardware.Identities(identity), k.ports.Hardware.Model())
-	if err != nil {
-		return err
-	}
-	if id != creds.ID {
-		return fault.New(fault.DeviceUnknown, errors.New("the account service takes this device for another one"))
-	}
-	return nil
-}
-
-// resumeCredentials returns the credentials on record, without enrolling.
-func (k *Keeper) resumeCredentials() (Credentials, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.record.DeviceID == "" || len(k.record.DeviceKey) != ed25519.SeedSize {
-		return Credentials{}, fault.New(fault.DeviceUnknown, nil)
-	}
-	return Credentials{ID: k.record.DeviceID, Key: ed25519.NewKeyFromSeed(k.record.DeviceKey)}, nil
 }
 
 // armedLink returns the link that the record is armed with, or nothing.

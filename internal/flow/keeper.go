@@ -4,7 +4,6 @@ package flow
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -250,61 +249,6 @@ func (k *Keeper) retryAfter() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.record.Wait.Left(k.ports.Clock.Boot())
-}
-
-// credentials returns the device's own, enrolling it first where need be.
-func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
-	r, err := k.ensureKey()
-	if err != nil {
-		return Credentials{}, err
-	}
-	creds := Credentials{ID: r.DeviceID, Key: ed25519.NewKeyFromSeed(r.DeviceKey)}
-	if creds.ID != "" {
-		return creds, nil
-	}
-	id, err := k.ports.Registry.Enrol(ctx, creds, k.ports.Hardware.Identities(r.Identity), k.ports.Hardware.Model())
-	k.noteContact(err)
-	if err != nil {
-		return Credentials{}, err
-	}
-	creds.ID = id
-	if err := k.amend(false, true, func(r lock.Record) lock.Record { r.DeviceID = id; return r }, nil); err != nil {
-		k.log.Warn("cannot keep the device ID on the medium; it will be asked for again", "error", err)
-	}
-	k.log.Info("enrolled at the account service", "device_id", id)
-	return creds, nil
-}
-
-// ensureKey gives the record a device key. A record made in place of a missing
-// or damaged one is armed from its first byte: fails locked, since the device
-// may be linked, and whoever erased the record must not find it open.
-func (k *Keeper) ensureKey() (lock.Record, error) {
-	k.mu.Lock()
-	have := k.record
-	k.mu.Unlock()
-	if len(have.DeviceKey) == ed25519.SeedSize {
-		return have, nil
-	}
-	key, identity := make([]byte, ed25519.SeedSize), make([]byte, 16)
-	for _, b := range [][]byte{key, identity} {
-		if _, err := io.ReadFull(k.ports.Random, b); err != nil {
-			return lock.Record{}, fault.New(fault.Internal, err)
-		}
-	}
-	err := k.amend(true, true, func(r lock.Record) lock.Record {
-		if len(r.DeviceKey) == ed25519.SeedSize {
-			return r // another call was quicker
-		}
-		r.DeviceKey, r.Identity = key, identity
-		return r
-	}, nil)
-	if err != nil {
-		// The key then lives as long as the process: enough to be let in by.
-		k.log.Warn("cannot keep the device key on the medium", "error", err)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.record, nil
 }
 
 // rehearse writes the record as it is and reads it back, so that a medium that
