@@ -11,6 +11,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 )
@@ -50,7 +52,7 @@ func (a *answer) wipe() {
 
 // collect gathers an answer to every field of the step: from the command line,
 // otherwise from the person, where there is one.
-func (a *answers) collect(ctx context.Context, s snapshot, p *person) (*answer, error) {
+func (a *answers) collect(ctx context.Context, s busclient.Snapshot, p *person) (*answer, error) {
 	out := &answer{values: map[string]dbus.Variant{}}
 	for _, f := range s.Fields {
 		given, err := a.given(f, s, p == nil, out)
@@ -68,7 +70,7 @@ func (a *answers) collect(ctx context.Context, s snapshot, p *person) (*answer, 
 // given answers a field from the command line, and reports whether it could. In
 // a script, which brings the password and has nobody to ask, the command itself
 // is the consent: cli.md of the design gives scripts no other way to say yes.
-func (a *answers) given(f field, s snapshot, script bool, out *answer) (bool, error) {
+func (a *answers) given(f busclient.Field, s busclient.Snapshot, script bool, out *answer) (bool, error) {
 	yes := a.yes || script && a.passwordFile != ""
 	switch {
 	case f.Name == "identifier" && a.identifier != "":
@@ -86,7 +88,7 @@ func (a *answers) given(f field, s snapshot, script bool, out *answer) (bool, er
 	case f.Type == "bool" && f.Name == "confirm" && yes:
 		out.values[f.Name] = dbus.MakeVariant(true)
 		return true, nil
-	case f.Name == "recovery-code" && s.text("recovery-code") != "" && yes:
+	case f.Name == "recovery-code" && s.Text("recovery-code") != "" && yes:
 		// The prompt shows the code itself; a script says by answering that
 		// it has kept it.
 		out.secret(f.Name, recoveryAnswer(s))
@@ -95,7 +97,7 @@ func (a *answers) given(f field, s snapshot, script bool, out *answer) (bool, er
 	return false, nil
 }
 
-func (a *answers) asked(ctx context.Context, f field, s snapshot, p *person, out *answer) error {
+func (a *answers) asked(ctx context.Context, f busclient.Field, s busclient.Snapshot, p *person, out *answer) error {
 	if p == nil {
 		if !f.Required {
 			return nil
@@ -115,7 +117,7 @@ func (a *answers) asked(ctx context.Context, f field, s snapshot, p *person, out
 		return err
 	}
 	out.typed = true
-	if f.secret() {
+	if f.Secret() {
 		out.secret(f.Name, line)
 		return nil
 	}
@@ -133,18 +135,18 @@ var flagFor = map[string]string{
 	"recovery-code": "--yes",
 }
 
-func missingAnswer(f field) error {
+func missingAnswer(f busclient.Field) error {
 	remedy := "Run the command on a terminal."
 	if flag, ok := flagFor[f.Name]; ok {
 		remedy = "Add " + flag + ", or run the command on a terminal."
 	}
-	return failed(fault.InvalidArgument, "This step asks for '"+clean(f.Name)+"', and nobody is there to be asked.", remedy)
+	return busclient.Failed(fault.InvalidArgument, "This step asks for '"+console.Clean(f.Name)+"', and nobody is there to be asked.", remedy)
 }
 
 // recoveryAnswer picks the groups asked for out of the code that the prompt
 // shows; the whole code where it asks for none, or for one that is not there.
-func recoveryAnswer(s snapshot) secret.Bytes {
-	code := s.text("recovery-code")
+func recoveryAnswer(s busclient.Snapshot) secret.Bytes {
+	code := s.Text("recovery-code")
 	groups := strings.Split(code, "-")
 	asked, _ := s.Prompt["recovery-groups"].Value().([]uint32)
 	var picked []string
@@ -210,7 +212,7 @@ func readSecret(r io.Reader) (secret.Bytes, error) {
 		}
 	}
 	s := buf[:n]
-	s = trimEnd(s)
+	s = console.TrimEnd(s)
 	switch {
 	case n > maxSecretFile:
 		buf.Wipe()
@@ -219,16 +221,6 @@ func readSecret(r io.Reader) (secret.Bytes, error) {
 		return nil, errEmpty
 	}
 	return s, nil
-}
-
-func trimEnd(s secret.Bytes) secret.Bytes {
-	if n := len(s); n > 0 && s[n-1] == '\n' {
-		s = s[:n-1]
-		if n := len(s); n > 0 && s[n-1] == '\r' {
-			s = s[:n-1]
-		}
-	}
-	return s
 }
 
 // reason is an error's last words, without the path that stands before them.

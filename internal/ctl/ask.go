@@ -10,11 +10,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
 // errCancelled is the person's own wish to stop.
-var errCancelled = cancelled("You cancelled it; nothing was changed.", "Begin again when you are ready.")
+var errCancelled = busclient.Cancelled("You cancelled it; nothing was changed.", "Begin again when you are ready.")
 
 // detour is what a person asked for instead of an answer.
 type detour struct {
@@ -43,7 +45,7 @@ var prompts = map[string]string{
 }
 
 // confirm asks for a yes or a no. A no ends the flow.
-func (p *person) confirm(ctx context.Context, f field) (bool, error) {
+func (p *person) confirm(ctx context.Context, f busclient.Field) (bool, error) {
 	question := "Go on?"
 	if f.Name != "confirm" {
 		question = wording(f)
@@ -68,12 +70,12 @@ func (p *person) confirm(ctx context.Context, f field) (bool, error) {
 
 // text asks for a field of text. Nothing typed means: leave an optional one
 // out (nil), or offer the other ways.
-func (p *person) text(ctx context.Context, s snapshot, f field) (secret.Bytes, error) {
+func (p *person) text(ctx context.Context, s busclient.Snapshot, f busclient.Field) (secret.Bytes, error) {
 	question := wording(f)
 	if f.Name == "recovery-code" {
 		question = groupsQuestion(s)
 	}
-	switch hint := clean(s.text("account-hint")); {
+	switch hint := console.Clean(s.Text("account-hint")); {
 	case f.Required:
 	case f.Name == "identifier" && hint != "":
 		question += " (Enter for " + hint + ")"
@@ -102,14 +104,14 @@ func (p *person) text(ctx context.Context, s snapshot, f field) (secret.Bytes, e
 	}
 }
 
-func wording(f field) string {
+func wording(f busclient.Field) string {
 	if q, ok := prompts[f.Name]; ok {
 		return q
 	}
-	return clean(f.Name)
+	return console.Clean(f.Name)
 }
 
-func groupsQuestion(s snapshot) string {
+func groupsQuestion(s busclient.Snapshot) string {
 	groups, ok := s.Prompt["recovery-groups"].Value().([]uint32)
 	if !ok || len(groups) == 0 {
 		return "The recovery code"
@@ -135,7 +137,7 @@ var ways = map[string]string{
 }
 
 // menu offers what else can be done at this step: nil goes on with it.
-func (p *person) menu(ctx context.Context, s snapshot) error {
+func (p *person) menu(ctx context.Context, s busclient.Snapshot) error {
 	type item struct {
 		text string
 		err  error
@@ -144,11 +146,11 @@ func (p *person) menu(ctx context.Context, s snapshot) error {
 	for _, m := range s.Methods {
 		text, ok := ways[m]
 		if !ok {
-			text = clean(m)
+			text = console.Clean(m)
 		}
 		items = append(items, item{text, detour{method: m}})
 	}
-	if s.text("sent-to") != "" {
+	if s.Text("sent-to") != "" {
 		items = append(items, item{"send the code again", detour{resend: true}})
 	}
 	items = append(items, item{"cancel", errCancelled})

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 )
 
 const indent = "  "
@@ -24,7 +27,7 @@ type drawer struct {
 	last  string // what was drawn last, so that nothing is drawn twice
 	tenth int    // the last progress that was drawn, in tenths
 	open  bool   // a progress line waits for its end
-	wrong refusal
+	wrong busclient.Refusal
 }
 
 func newDrawer(env Env, json bool) *drawer {
@@ -56,7 +59,7 @@ var labels = map[string]string{
 var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups"}
 
 // step draws the current step once.
-func (d *drawer) step(s snapshot) {
+func (d *drawer) step(s busclient.Snapshot) {
 	out := d.render(s)
 	if out == d.last {
 		return
@@ -66,33 +69,33 @@ func (d *drawer) step(s snapshot) {
 	fmt.Fprint(d.w, out)
 }
 
-func (d *drawer) render(s snapshot) string {
+func (d *drawer) render(s busclient.Snapshot) string {
 	var b strings.Builder
-	title := clean(s.text("title"))
+	title := console.Clean(s.Text("title"))
 	if title == "" {
-		title = clean(s.Step)
+		title = console.Clean(s.Step)
 	}
 	if d.tty {
 		title = "\x1b[1m" + title + "\x1b[0m"
 	}
 	fmt.Fprintf(&b, "\n%s\n", title)
-	if t := s.text("text"); t != "" {
-		fmt.Fprintf(&b, "%s\n", wrap(t, indent, d.width))
+	if t := s.Text("text"); t != "" {
+		fmt.Fprintf(&b, "%s\n", console.Wrap(t, indent, d.width))
 	}
 	if list, ok := s.Prompt["consequences"].Value().([]string); ok {
 		for _, c := range list {
-			fmt.Fprintf(&b, "%s- %s\n", indent, strings.TrimLeft(wrap(c, indent+"  ", d.width), " "))
+			fmt.Fprintf(&b, "%s- %s\n", indent, strings.TrimLeft(console.Wrap(c, indent+"  ", d.width), " "))
 		}
 	}
 	d.facts(&b, s)
-	if code := s.text("recovery-code"); code != "" {
+	if code := s.Text("recovery-code"); code != "" {
 		fmt.Fprintf(&b, "%sRecovery code, to write down and keep away from this device:\n\n%s\n", indent, recoveryCode(code))
 	}
 	return b.String()
 }
 
 // facts draws what the prompt holds besides its words.
-func (d *drawer) facts(b *strings.Builder, s snapshot) {
+func (d *drawer) facts(b *strings.Builder, s busclient.Snapshot) {
 	keys := make([]string, 0, len(s.Prompt))
 	width := 0
 	for key := range s.Prompt {
@@ -112,21 +115,21 @@ func label(key string) string {
 	if l, ok := labels[key]; ok {
 		return l
 	}
-	return clean(key)
+	return console.Clean(key)
 }
 
-func (d *drawer) value(s snapshot, key string) string {
+func (d *drawer) value(s busclient.Snapshot, key string) string {
 	switch v := s.Prompt[key].Value().(type) {
 	case string:
-		return clean(v)
+		return console.Clean(v)
 	case uint64:
-		return d.moment(s.time(key))
+		return d.moment(s.Time(key))
 	case []string:
-		return clean(strings.Join(v, ", "))
+		return console.Clean(strings.Join(v, ", "))
 	case dbus.ObjectPath, nil, []byte:
 		return ""
 	default:
-		return clean(fmt.Sprint(v))
+		return console.Clean(fmt.Sprint(v))
 	}
 }
 
@@ -152,7 +155,7 @@ func recoveryCode(code string) string {
 		left := (len(g) - len(n)) / 2
 		fmt.Fprintf(&numbers, "%s%s%s", strings.Repeat(" ", max(left, 0)), n, strings.Repeat(" ", max(len(g)-left-len(n)+1, 0)))
 	}
-	return indent + clean(code) + "\n" + indent + strings.TrimRight(numbers.String(), " ") + "\n"
+	return indent + console.Clean(code) + "\n" + indent + strings.TrimRight(numbers.String(), " ") + "\n"
 }
 
 const barWidth = 30
@@ -182,26 +185,26 @@ func (d *drawer) endLine() {
 	}
 }
 
-// refusal draws what happened, what to do now and whether it counted.
+// busclient.Refusal draws what happened, what to do now and whether it counted.
 func (d *drawer) refusal(f *failure) {
 	d.endLine()
-	what := strings.TrimLeft(wrap(f.Message, indent+"  ", d.width), " ")
-	fmt.Fprintf(d.w, "\n%s! %s\n%s\n", indent, what, wrap(f.Remedy, indent+"  ", d.width))
-	if f.answered {
+	what := strings.TrimLeft(console.Wrap(f.Message, indent+"  ", d.width), " ")
+	fmt.Fprintf(d.w, "\n%s! %s\n%s\n", indent, what, console.Wrap(f.Remedy, indent+"  ", d.width))
+	if f.Answered {
 		fmt.Fprintf(d.w, "%s  %s\n", indent, countedText(f.Counted))
 	}
 }
 
 // trouble draws once what keeps a step from going on; the daemon retries it by
 // itself.
-func (d *drawer) trouble(r refusal) {
+func (d *drawer) trouble(r busclient.Refusal) {
 	if r == d.wrong {
 		return
 	}
 	d.wrong = r
 	if r.Name != "" {
-		f := r.failure()
-		f.answered = false
+		f := r.Failure()
+		f.Answered = false
 		d.refusal(f)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -44,7 +45,7 @@ type flowResult struct {
 
 // conversation is one flow with one person or script.
 type conversation struct {
-	flow    *remote
+	flow    *busclient.Flow
 	draw    *drawer
 	answers *answers
 	person  *person // nil in a script
@@ -59,7 +60,7 @@ type conversation struct {
 // run goes from step to step until the flow has ended.
 func (c *conversation) run(ctx context.Context, method string) (flowResult, error) {
 	res, err := c.steps(ctx, method)
-	if err != nil && c.flow.end == nil {
+	if err != nil && c.flow.End == nil {
 		err = c.leave(ctx, err)
 	}
 	res.RecoveryCode = c.code
@@ -73,7 +74,7 @@ func (c *conversation) steps(ctx context.Context, method string) (flowResult, er
 		}
 	}
 	for {
-		s, err := c.flow.get(ctx)
+		s, err := c.flow.Get(ctx)
 		if err != nil {
 			return flowResult{}, err
 		}
@@ -97,7 +98,7 @@ func (c *conversation) steps(ctx context.Context, method string) (flowResult, er
 
 // answer asks for one answer and hands it in. A refusal of what a person typed
 // is shown, and the step asked again; a refusal in a script ends the command.
-func (c *conversation) answer(ctx context.Context, s snapshot) error {
+func (c *conversation) answer(ctx context.Context, s busclient.Snapshot) error {
 	c.draw.step(s)
 	a, err := c.answers.collect(ctx, s, c.person)
 	var way detour
@@ -107,9 +108,9 @@ func (c *conversation) answer(ctx context.Context, s snapshot) error {
 	case err != nil:
 		return err
 	}
-	err = c.flow.submit(ctx, a.values)
+	err = c.flow.Submit(ctx, a.values)
 	a.wipe()
-	if code := s.text("recovery-code"); code != "" && !a.typed && (err == nil || !refused(err)) {
+	if code := s.Text("recovery-code"); code != "" && !a.typed && (err == nil || !refused(err)) {
 		c.code = code
 	}
 	if err == nil {
@@ -125,10 +126,10 @@ func (c *conversation) answer(ctx context.Context, s snapshot) error {
 
 // explain adds to a refused answer what the flow says of it.
 func (c *conversation) explain(ctx context.Context, err error) *failure {
-	f := asFailure(gone(err))
-	f.answered = true
-	if s, err := c.flow.get(ctx); err == nil && s.Error.Name == f.Name {
-		return s.Error.failure()
+	f := busclient.AsFailure(busclient.Gone(err))
+	f.Answered = true
+	if s, err := c.flow.Get(ctx); err == nil && s.Error.Name == f.Name {
+		return s.Error.Failure()
 	}
 	return f
 }
@@ -137,7 +138,7 @@ func (c *conversation) explain(ctx context.Context, err error) *failure {
 // the flow, the daemon or the person is gone.
 func answerable(f *failure) bool {
 	switch f.Name {
-	case errorPrefix + string(fault.Timeout), errorPrefix + string(fault.NotAuthorized), cancelledName:
+	case busclient.ErrorPrefix + string(fault.Timeout), busclient.ErrorPrefix + string(fault.NotAuthorized), busclient.CancelledName:
 		return false
 	}
 	return refused(f)
@@ -145,18 +146,20 @@ func answerable(f *failure) bool {
 
 // refused reports whether the daemon itself said no. After anything else, such
 // as a daemon that died, nobody knows whether it took the answer.
-func refused(err error) bool { return strings.HasPrefix(asFailure(err).Name, errorPrefix) }
+func refused(err error) bool {
+	return strings.HasPrefix(busclient.AsFailure(err).Name, busclient.ErrorPrefix)
+}
 
 func (c *conversation) detour(ctx context.Context, d detour) error {
 	var err error
 	if d.resend {
-		err = c.flow.resend(ctx)
+		err = c.flow.Resend(ctx)
 	} else {
 		err = c.choose(ctx, d.method)
 	}
 	switch {
-	case err != nil && answerable(asFailure(err)):
-		c.draw.refusal(asFailure(err))
+	case err != nil && answerable(busclient.AsFailure(err)):
+		c.draw.refusal(busclient.AsFailure(err))
 		return nil
 	case err == nil && d.resend:
 		c.draw.say("It was sent again.")
@@ -165,19 +168,19 @@ func (c *conversation) detour(ctx context.Context, d detour) error {
 }
 
 func (c *conversation) choose(ctx context.Context, method string) error {
-	err := c.flow.choose(ctx, method)
+	err := c.flow.Choose(ctx, method)
 	if err != nil {
-		return gone(err)
+		return busclient.Gone(err)
 	}
 	c.draw.last = ""
 	return nil
 }
 
 // watch waits at a step that asks for nothing.
-func (c *conversation) watch(ctx context.Context, s snapshot) error {
+func (c *conversation) watch(ctx context.Context, s busclient.Snapshot) error {
 	c.draw.step(s)
-	if until := s.time("until"); s.Step == stepWait && until.Sub(c.draw.now()) > longWait {
-		return failed(fault.RecoveryPending, "This has to wait until "+c.draw.moment(until)+".",
+	if until := s.Time("until"); s.Step == stepWait && until.Sub(c.draw.now()) > longWait {
+		return busclient.Failed(fault.RecoveryPending, "This has to wait until "+c.draw.moment(until)+".",
 			"Come back then and run the command again.")
 	}
 	started := time.Now()
@@ -187,29 +190,29 @@ func (c *conversation) watch(ctx context.Context, s snapshot) error {
 		}
 		c.draw.trouble(at.Error)
 		if c.working && time.Since(started) > workLimit {
-			return failed(fault.Timeout, "It is still in progress.",
+			return busclient.Failed(fault.Timeout, "It is still in progress.",
 				"accountlockd carries it to its end; see accountlockctl status.")
 		}
-		if err := c.flow.changed(ctx, pollEvery); err != nil {
+		if err := c.flow.Changed(ctx, pollEvery); err != nil {
 			return err
 		}
 		var err error
-		if at, err = c.flow.get(ctx); err != nil {
+		if at, err = c.flow.Get(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *conversation) done(ctx context.Context, s snapshot) (flowResult, error) {
-	end := c.flow.finished(ctx)
+func (c *conversation) done(ctx context.Context, s busclient.Snapshot) (flowResult, error) {
+	end := c.flow.Finished(ctx)
 	res := flowResult{Flow: s.Kind, Outcome: stepDone}
 	res.Receipt, _ = end.Result["receipt"].Value().(string)
 	if s.Error.Name != "" {
-		res.Warning = s.Error.failure()
+		res.Warning = s.Error.Failure()
 	}
 	// The state itself, since Finished carries no reason and may be lost.
-	now, err := c.flow.c.state(ctx)
+	now, err := c.flow.Client.State(ctx)
 	res.State, res.LockReason = now.State, now.LockReason
 	if state, ok := end.Result["state"].Value().(string); ok && err != nil {
 		res.State, err = state, nil
@@ -217,28 +220,28 @@ func (c *conversation) done(ctx context.Context, s snapshot) (flowResult, error)
 	return res, err
 }
 
-func (c *conversation) failed(ctx context.Context, s snapshot) error {
+func (c *conversation) failed(ctx context.Context, s busclient.Snapshot) error {
 	// What is over cannot be cancelled.
-	defer func() { c.flow.end = &ending{Outcome: stepFailed} }()
+	defer func() { c.flow.End = &busclient.Ending{Outcome: stepFailed} }()
 	if s.Error.Name != "" {
-		return s.Error.failure()
+		return s.Error.Failure()
 	}
-	if c.flow.finished(ctx).Outcome == "cancelled" {
+	if c.flow.Finished(ctx).Outcome == "cancelled" {
 		return errCancelled
 	}
-	return failed(fault.Internal, "The flow failed and did not say why.", "")
+	return busclient.Failed(fault.Internal, "The flow failed and did not say why.", "")
 }
 
 // leave cancels the flow when the command ends before it, and says what that
 // means to the person.
 func (c *conversation) leave(ctx context.Context, why error) error {
-	err := c.flow.cancel(ctx)
-	f := asFailure(why)
-	if f.Name != cancelledName {
+	err := c.flow.Cancel(ctx)
+	f := busclient.AsFailure(why)
+	if f.Name != busclient.CancelledName {
 		return f
 	}
-	if c.working || (err != nil && asFailure(err).Name == errorPrefix+string(fault.WrongStep)) {
-		return cancelled("It had begun already, and goes on without you.",
+	if c.working || (err != nil && busclient.AsFailure(err).Name == busclient.ErrorPrefix+string(fault.WrongStep)) {
+		return busclient.Cancelled("It had begun already, and goes on without you.",
 			"accountlockd carries it to its end; see accountlockctl status.")
 	}
 	return errCancelled

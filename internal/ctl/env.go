@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
@@ -44,19 +46,17 @@ func System(version string) Env {
 	e := Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now, Version: version}
 	// What is drawn goes to standard error, so that standard output holds the
 	// result alone; a person sees both only where both ends are a terminal.
-	if t := openTTY(os.Stdin, os.Stderr); t != nil {
+	if t := console.Open(os.Stdin, os.Stderr); t != nil {
 		e.Terminal = t
 	}
 	return e
 }
 
-const systemBus = "unix:path=/run/dbus/system_bus_socket"
-
 func (e Env) busAddress() string {
 	if a := e.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); a != "" {
 		return a
 	}
-	return systemBus
+	return busclient.SystemBus
 }
 
 // locale returns the person's language as BCP 47 writes it, from what POSIX

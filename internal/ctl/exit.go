@@ -5,6 +5,7 @@ package ctl
 import (
 	"strings"
 
+	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -61,26 +62,6 @@ var exitCodes = map[fault.Code]int{
 	fault.Internal:         ExitFailed,
 }
 
-// busExitCodes is for what the bus itself answers.
-var busExitCodes = map[string]int{
-	"AccessDenied":                     ExitNotAllowed,
-	"AuthFailed":                       ExitNotAllowed,
-	"InteractiveAuthorizationRequired": ExitNotAllowed,
-	"Disconnected":                     ExitUnavailable,
-	"LimitsExceeded":                   ExitWait,
-	"NameHasNoOwner":                   ExitUnavailable,
-	"NoReply":                          ExitUnavailable,
-	"NoServer":                         ExitUnavailable,
-	"ServiceUnknown":                   ExitUnavailable,
-	"TimedOut":                         ExitUnavailable,
-	"Timeout":                          ExitUnavailable,
-}
-
-const (
-	errorPrefix    = "org.accountlock.AccountLock1.Error."
-	busErrorPrefix = "org.freedesktop.DBus.Error."
-)
-
 // ExitCode returns the exit code for a refusal.
 func ExitCode(c fault.Code) int {
 	if code, ok := exitCodes[c]; ok {
@@ -91,18 +72,16 @@ func ExitCode(c fault.Code) int {
 
 // ExitCodeOf returns the exit code for a D-Bus error name.
 func ExitCodeOf(name string) int {
-	if code, ok := strings.CutPrefix(name, errorPrefix); ok {
+	if code, ok := strings.CutPrefix(name, busclient.ErrorPrefix); ok {
 		return ExitCode(fault.Code(code))
 	}
-	short, ok := strings.CutPrefix(name, busErrorPrefix)
-	if !ok {
-		return ExitFailed
-	}
-	if strings.HasPrefix(short, "Spawn.") {
+	switch {
+	case busclient.Denied(name):
+		return ExitNotAllowed
+	case busclient.Unreachable(name):
 		return ExitUnavailable
-	}
-	if code, ok := busExitCodes[short]; ok {
-		return code
+	case name == busclient.BusErrorPrefix+"LimitsExceeded":
+		return ExitWait
 	}
 	return ExitFailed
 }

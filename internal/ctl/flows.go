@@ -7,6 +7,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 )
 
 // flowCommand names a command and the method that begins its flow. What the
@@ -95,8 +98,8 @@ func (a *app) converse(ctx context.Context, method string, o *flowOptions) error
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	flow, err := c.begin(ctx, method, o.options(method))
+	defer c.Close()
+	flow, err := c.Begin(ctx, method, o.options(method))
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (a *app) showResult(res flowResult) {
 // keep it.
 func (a *app) showCode(res flowResult) {
 	if res.RecoveryCode != "" {
-		a.printf("Recovery code: %s\n", clean(res.RecoveryCode))
+		a.printf("Recovery code: %s\n", console.Clean(res.RecoveryCode))
 	}
 }
 
@@ -148,12 +151,12 @@ func (a *app) failedFlow(res flowResult, err error) error {
 	if res.RecoveryCode == "" {
 		return err
 	}
-	f := asFailure(err)
+	f := busclient.AsFailure(err)
 	if a.json {
 		if perr := printJSON(a.env.Stdout, map[string]any{"error": f, "recovery_code": res.RecoveryCode}); perr != nil {
 			return perr
 		}
-		return exitStatus(f.exit)
+		return exitStatus(ExitCodeOf(f.Name))
 	}
 	a.showCode(res)
 	return f
@@ -162,7 +165,7 @@ func (a *app) failedFlow(res flowResult, err error) error {
 // status is a state with its reason, as people read it.
 func status(state, reason string) string {
 	if reason == "" {
-		return clean(state)
+		return console.Clean(state)
 	}
-	return clean(state) + " (" + clean(reason) + ")"
+	return console.Clean(state) + " (" + console.Clean(reason) + ")"
 }

@@ -10,6 +10,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 )
 
 func (a *app) monitorCommand() *cobra.Command {
@@ -21,7 +24,7 @@ printed too, and what it last said still holds.
 With --json each line is an object: {"time", "event", …} with the event 'property' ("name",
 "value", named as in status), 'locked' ("reason"), 'unlocked' ("how") or 'daemon' ("running").
 'time' is in seconds since the epoch.`,
-		func(ctx context.Context, c *client) error {
+		func(ctx context.Context, c *busclient.Client) error {
 			m := &monitor{app: a, c: c}
 			err := m.run(ctx)
 			if ctx.Err() != nil {
@@ -35,7 +38,7 @@ With --json each line is an object: {"time", "event", …} with the event 'prope
 // monitor follows the Manager's properties and signals.
 type monitor struct {
 	app   *app
-	c     *client
+	c     *busclient.Client
 	owner string // whose signals count: a name may be taken, a connection not
 }
 
@@ -49,20 +52,20 @@ var propertyNames = map[string]string{
 func (m *monitor) run(ctx context.Context) error {
 	// Subscribed first, read afterwards: no change falls in between.
 	rules := [][]dbus.MatchOption{
-		{dbus.WithMatchSender(busName), dbus.WithMatchObjectPath(managerPath)},
-		{dbus.WithMatchSender(busIface), dbus.WithMatchInterface(busIface),
-			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName)},
+		{dbus.WithMatchSender(busclient.Name), dbus.WithMatchObjectPath(busclient.ManagerPath)},
+		{dbus.WithMatchSender(busclient.BusIface), dbus.WithMatchInterface(busclient.BusIface),
+			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busclient.Name)},
 	}
 	for _, r := range rules {
-		if err := m.c.watch(ctx, r...); err != nil {
+		if err := m.c.Watch(ctx, r...); err != nil {
 			return err
 		}
 	}
-	props, err := m.c.properties(ctx, busName, managerPath, managerIface)
+	props, err := m.c.Properties(ctx, busclient.Name, busclient.ManagerPath, busclient.ManagerIface)
 	if err != nil {
 		return err
 	}
-	if m.owner, err = m.c.owner(ctx); err != nil {
+	if m.owner, err = m.c.Owner(ctx); err != nil {
 		return err
 	}
 	if err := m.properties(props); err != nil {
@@ -72,7 +75,7 @@ func (m *monitor) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case sig, ok := <-m.c.signals:
+		case sig, ok := <-m.c.Signals:
 			if !ok {
 				return dbus.ErrClosed
 			}
@@ -84,23 +87,23 @@ func (m *monitor) run(ctx context.Context) error {
 }
 
 func (m *monitor) signal(ctx context.Context, sig *dbus.Signal) error {
-	if sig.Sender == busIface && sig.Name == busIface+".NameOwnerChanged" {
+	if sig.Sender == busclient.BusIface && sig.Name == busclient.BusIface+".NameOwnerChanged" {
 		return m.ownerChanged(sig)
 	}
-	if sig.Sender != m.owner || sig.Path != managerPath {
+	if sig.Sender != m.owner || sig.Path != busclient.ManagerPath {
 		return nil
 	}
 	var word string
 	switch sig.Name {
-	case managerIface + ".Locked":
+	case busclient.ManagerIface + ".Locked":
 		if dbus.Store(sig.Body, &word) == nil {
 			return m.print("locked", "reason", word, "locked: "+word)
 		}
-	case managerIface + ".Unlocked":
+	case busclient.ManagerIface + ".Unlocked":
 		if dbus.Store(sig.Body, &word) == nil {
 			return m.print("unlocked", "how", word, "unlocked: "+word)
 		}
-	case propsIface + ".PropertiesChanged":
+	case busclient.PropsIface + ".PropertiesChanged":
 		return m.changed(ctx, sig)
 	}
 	return nil
@@ -108,7 +111,7 @@ func (m *monitor) signal(ctx context.Context, sig *dbus.Signal) error {
 
 func (m *monitor) ownerChanged(sig *dbus.Signal) error {
 	var name, before, now string
-	if dbus.Store(sig.Body, &name, &before, &now) != nil || name != busName || now == m.owner {
+	if dbus.Store(sig.Body, &name, &before, &now) != nil || name != busclient.Name || now == m.owner {
 		return nil
 	}
 	m.owner = now
@@ -123,12 +126,12 @@ func (m *monitor) changed(ctx context.Context, sig *dbus.Signal) error {
 	var iface string
 	var changed variants
 	var invalidated []string
-	if dbus.Store(sig.Body, &iface, &changed, &invalidated) != nil || iface != managerIface {
+	if dbus.Store(sig.Body, &iface, &changed, &invalidated) != nil || iface != busclient.ManagerIface {
 		return nil
 	}
 	if len(invalidated) > 0 {
 		// Changed without saying to what: ask.
-		now, err := m.c.properties(ctx, m.owner, managerPath, managerIface)
+		now, err := m.c.Properties(ctx, m.owner, busclient.ManagerPath, busclient.ManagerIface)
 		if err != nil {
 			return err
 		}
@@ -164,7 +167,7 @@ func (m *monitor) property(name string, v any) error {
 		}
 	}
 	if !m.app.json {
-		m.app.printf("%s  %s: %s\n", m.clock(), name, clean(text))
+		m.app.printf("%s  %s: %s\n", m.clock(), name, console.Clean(text))
 		return nil
 	}
 	return printJSON(m.app.env.Stdout, map[string]any{
@@ -174,7 +177,7 @@ func (m *monitor) property(name string, v any) error {
 
 func (m *monitor) print(event, key string, value any, line string) error {
 	if !m.app.json {
-		m.app.printf("%s  %s\n", m.clock(), clean(line))
+		m.app.printf("%s  %s\n", m.clock(), console.Clean(line))
 		return nil
 	}
 	return printJSON(m.app.env.Stdout, map[string]any{

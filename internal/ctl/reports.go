@@ -11,6 +11,9 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 )
 
 type variants = map[string]dbus.Variant
@@ -39,8 +42,8 @@ func plainValue(v any) any {
 // details prints a dictionary below what it belongs to.
 func (a *app) details(d map[string]any, indent string) {
 	for _, key := range slices.Sorted(maps.Keys(d)) {
-		if v := clean(fmt.Sprint(d[key])); v != "" {
-			a.printf("%s%s: %s\n", indent, clean(key), v)
+		if v := console.Clean(fmt.Sprint(d[key])); v != "" {
+			a.printf("%s%s: %s\n", indent, console.Clean(key), v)
 		}
 	}
 }
@@ -60,9 +63,9 @@ func (a *app) explainCommand() *cobra.Command {
 rule made the state what it is; the deciding rule comes first.
 
 With --json: {"facts": [{"fact", "source", "details": {…}}]}.`,
-		func(ctx context.Context, c *client) error {
+		func(ctx context.Context, c *busclient.Client) error {
 			var got []raw
-			if err := c.manager(ctx, "Explain", []any{&got}); err != nil {
+			if err := c.Manager(ctx, "Explain", []any{&got}); err != nil {
 				return err
 			}
 			facts := make([]fact, len(got))
@@ -71,7 +74,7 @@ With --json: {"facts": [{"fact", "source", "details": {…}}]}.`,
 			}
 			return a.answer(map[string]any{"facts": facts}, func() {
 				for _, f := range facts {
-					a.printf("%s (%s)\n", clean(f.Fact), clean(f.Source))
+					a.printf("%s (%s)\n", console.Clean(f.Fact), console.Clean(f.Source))
 					a.details(f.Details, indent)
 				}
 			})
@@ -106,7 +109,7 @@ func (a *app) doctor(ctx context.Context) error {
 	found := a.examine(ctx)
 	err := a.answer(map[string]any{"checks": found}, func() {
 		for _, f := range found {
-			a.printf("%-8s  %s: %s\n", clean(f.Result), clean(f.Check), clean(f.Message))
+			a.printf("%-8s  %s: %s\n", console.Clean(f.Result), console.Clean(f.Check), console.Clean(f.Message))
 			a.details(f.Details, "            ")
 		}
 	})
@@ -125,13 +128,13 @@ func (a *app) examine(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{broken("system bus", err)}
 	}
-	defer c.close()
+	defer c.Close()
 	found := []finding{{"system bus", "ok", "The system bus answers.", map[string]any{}}}
 	var got []struct {
 		Check, Result, Message string
 		Details                variants
 	}
-	if err := c.manager(ctx, "Diagnose", []any{&got}); err != nil {
+	if err := c.Manager(ctx, "Diagnose", []any{&got}); err != nil {
 		return append(found, broken("accountlockd", err))
 	}
 	found = append(found, finding{"accountlockd", "ok", "accountlockd answers.", map[string]any{}})
@@ -142,6 +145,6 @@ func (a *app) examine(ctx context.Context) []finding {
 }
 
 func broken(check string, err error) finding {
-	f := asFailure(err)
+	f := busclient.AsFailure(err)
 	return finding{check, "failed", f.Message, map[string]any{"error": f.Name, "remedy": f.Remedy}}
 }

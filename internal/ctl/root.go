@@ -6,6 +6,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/accountlock/accountlock/internal/busclient"
 )
 
 // Command returns the tree of commands, for the manual and the completions.
@@ -56,7 +58,7 @@ func (a *app) root() *cobra.Command {
 }
 
 // reading is a command that asks the daemon and prints what it says.
-func (a *app) reading(use, short, long string, run func(ctx context.Context, c *client) error) *cobra.Command {
+func (a *app) reading(use, short, long string, run func(ctx context.Context, c *busclient.Client) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Long: long, GroupID: "read",
 		Args:              cobra.NoArgs,
@@ -64,9 +66,9 @@ func (a *app) reading(use, short, long string, run func(ctx context.Context, c *
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(cmd.Context())
 			if err != nil {
-				return asFailure(err)
+				return busclient.AsFailure(err)
 			}
-			defer c.close()
+			defer c.Close()
 			return ended(run(cmd.Context(), c))
 		},
 	}
@@ -77,5 +79,5 @@ func ended(err error) error {
 	if _, ok := err.(exitStatus); ok || err == nil { //nolint:errorlint // exitStatus is never wrapped
 		return err
 	}
-	return asFailure(err)
+	return busclient.AsFailure(err)
 }

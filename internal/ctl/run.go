@@ -10,6 +10,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 )
 
 // Run runs one command line and returns its exit code.
@@ -31,11 +34,11 @@ func Run(ctx context.Context, args []string, env Env) int {
 	var f *failure
 	if !errors.As(err, &f) {
 		// Whatever is not a failure of ours is the command line's.
-		f = usage("%s.", capital(clean(err.Error())))
+		f = usage("%s.", capital(console.Clean(err.Error())))
 		a.json = slices.Contains(flagsOf(args), "--json")
 	}
 	a.fail(f)
-	return f.exit
+	return ExitCodeOf(f.Name)
 }
 
 // app is one run of the program.
@@ -52,23 +55,23 @@ func (a *app) fail(f *failure) {
 		return
 	}
 	width := newDrawer(a.env, false).width
-	fmt.Fprintln(a.env.Stderr, wrap("accountlockctl: "+f.Message+f.short(), "", width))
+	fmt.Fprintln(a.env.Stderr, console.Wrap("accountlockctl: "+f.Message+short(f), "", width))
 	if f.Remedy != "" {
-		fmt.Fprintln(a.env.Stderr, wrap(f.Remedy, indent, width))
+		fmt.Fprintln(a.env.Stderr, console.Wrap(f.Remedy, indent, width))
 	}
-	if f.answered {
+	if f.Answered {
 		fmt.Fprintln(a.env.Stderr, indent+countedText(f.Counted))
 	}
 }
 
 // connect opens the bus for one command.
-func (a *app) connect(ctx context.Context) (*client, error) {
+func (a *app) connect(ctx context.Context) (*busclient.Client, error) {
 	env := a.env
 	if a.json {
 		// A script is not asked for anything, by polkit either.
 		env.Terminal = nil
 	}
-	return dial(ctx, env)
+	return busclient.Dial(ctx, env.busAddress(), env.Terminal != nil)
 }
 
 // printf writes to standard output.
@@ -88,7 +91,7 @@ func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		return asFailure(fmt.Errorf("cannot print the answer: %w", err))
+		return busclient.AsFailure(fmt.Errorf("cannot print the answer: %w", err))
 	}
 	return nil
 }

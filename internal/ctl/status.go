@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -18,8 +21,8 @@ With --json it prints the properties of the D-Bus interface: {"version", "device
 "lock_reason", "account_hint", "lost_message": {"message", "contact"}, "retry_after" (seconds),
 "connectivity", "last_check_in" (seconds since the epoch, 0 is never)}. 'lost_message' is {}
 unless the device is lost.`,
-		func(ctx context.Context, c *client) error {
-			s, err := c.state(ctx)
+		func(ctx context.Context, c *busclient.Client) error {
+			s, err := c.State(ctx)
 			if err != nil {
 				return err
 			}
@@ -27,7 +30,7 @@ unless the device is lost.`,
 		})
 }
 
-func (a *app) showStatus(s state) {
+func (a *app) showStatus(s busclient.State) {
 	rows := [][2]string{
 		{"State", status(s.State, s.LockReason)},
 		{"Account", s.AccountHint},
@@ -41,7 +44,7 @@ func (a *app) showStatus(s state) {
 	}
 	for _, r := range rows {
 		if r[1] != "" {
-			a.printf("%-14s  %s\n", r[0]+":", clean(r[1]))
+			a.printf("%-14s  %s\n", r[0]+":", console.Clean(r[1]))
 		}
 	}
 }
@@ -74,13 +77,13 @@ func (a *app) accountCommand() *cobra.Command {
 
 With --json: {"account_id", "identifiers" (masked), "signed_in" (seconds since the epoch, 0
 when signed out), "link_id"}.`,
-		func(ctx context.Context, c *client) error {
+		func(ctx context.Context, c *busclient.Client) error {
 			var props variants
-			if err := c.manager(ctx, "GetAccount", []any{&props}); err != nil {
+			if err := c.Manager(ctx, "GetAccount", []any{&props}); err != nil {
 				return err
 			}
 			acc := account{Identifiers: []string{}}
-			err := storeAll(props, map[string]any{
+			err := busclient.StoreAll(props, map[string]any{
 				"account-id": &acc.AccountID, "identifiers": &acc.Identifiers,
 				"signed-in": &acc.SignedIn, "link-id": &acc.LinkID,
 			})
@@ -88,9 +91,9 @@ when signed out), "link_id"}.`,
 				return err
 			}
 			return a.answer(acc, func() {
-				a.printf("Account ID:  %s\n", clean(acc.AccountID))
+				a.printf("Account ID:  %s\n", console.Clean(acc.AccountID))
 				for _, id := range acc.Identifiers {
-					a.printf("Known as:    %s\n", clean(id))
+					a.printf("Known as:    %s\n", console.Clean(id))
 				}
 				a.printf("Signed in:   %s\n", a.moment(acc.SignedIn, "no"))
 			})
@@ -108,14 +111,14 @@ func (a *app) supportCommand() *cobra.Command {
 		`Shows how to reach support, in one region or everywhere.
 
 With --json: {"contacts": [{"kind", "label", "address"}]}; 'kind' is phone, email, chat, web or post.`,
-		func(ctx context.Context, c *client) error {
+		func(ctx context.Context, c *busclient.Client) error {
 			contacts := []contact{}
-			if err := c.manager(ctx, "GetSupport", []any{&contacts}, region); err != nil {
+			if err := c.Manager(ctx, "GetSupport", []any{&contacts}, region); err != nil {
 				return err
 			}
 			return a.answer(map[string]any{"contacts": contacts}, func() {
 				for _, c := range contacts {
-					a.printf("%-6s  %s: %s\n", clean(c.Kind), clean(c.Label), clean(c.Address))
+					a.printf("%-6s  %s: %s\n", console.Clean(c.Kind), console.Clean(c.Label), console.Clean(c.Address))
 				}
 				if len(contacts) == 0 {
 					a.printf("No contact is known.\n")
@@ -133,11 +136,11 @@ func (a *app) checkInCommand() *cobra.Command {
 answer: a lost device locks, a released one opens.
 
 With --json it prints the same object as status, as it is afterwards.`,
-		func(ctx context.Context, c *client) error {
-			if err := c.manager(ctx, "CheckIn", nil); err != nil {
+		func(ctx context.Context, c *busclient.Client) error {
+			if err := c.Manager(ctx, "CheckIn", nil); err != nil {
 				return err
 			}
-			s, err := c.state(ctx)
+			s, err := c.State(ctx)
 			if err != nil {
 				return err
 			}
@@ -180,7 +183,7 @@ func (a *app) check(ctx context.Context, quiet bool) error {
 	v := verdict{State: s.State, LockReason: s.LockReason}
 	if err != nil {
 		// fails locked: 'unknown' is never taken for open.
-		v = verdict{Error: asFailure(err)}
+		v = verdict{Error: busclient.AsFailure(err)}
 	}
 	exit := 0
 	switch v.State {
@@ -202,7 +205,7 @@ func (a *app) check(ctx context.Context, quiet bool) error {
 		case v.State != v.Result:
 			line += " " + v.State
 		}
-		if err := a.answer(v, func() { a.printf("%s\n", clean(line)) }); err != nil {
+		if err := a.answer(v, func() { a.printf("%s\n", console.Clean(line)) }); err != nil {
 			return exitStatus(ExitUnknown)
 		}
 	}
@@ -212,15 +215,15 @@ func (a *app) check(ctx context.Context, quiet bool) error {
 	return exitStatus(exit)
 }
 
-func (a *app) stateNow(ctx context.Context) (state, error) {
+func (a *app) stateNow(ctx context.Context) (busclient.State, error) {
 	c, err := a.connect(ctx)
 	if err != nil {
-		return state{}, err
+		return busclient.State{}, err
 	}
-	defer c.close()
-	s, err := c.state(ctx)
+	defer c.Close()
+	s, err := c.State(ctx)
 	if err != nil {
-		return state{}, fmt.Errorf("cannot read the state: %w", err)
+		return busclient.State{}, fmt.Errorf("cannot read the state: %w", err)
 	}
 	return s, nil
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ctl
+package console
 
 import (
 	"strings"
 	"unicode"
 )
 
-// clean makes text from outside safe to print. An owner's message, or an
+// Clean makes text from outside safe to print. An owner's message, or an
 // account service, must not move a terminal's cursor, rename its window or
 // turn the direction of what stands beside it.
-func clean(s string) string {
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
@@ -23,12 +23,12 @@ func clean(s string) string {
 	}, s)
 }
 
-// wrap breaks text into lines of at most width characters, each behind indent.
+// Wrap breaks text into lines of at most width characters, each behind indent.
 // A word that is longer stays whole: it may be an address to copy.
-func wrap(s, indent string, width int) string {
+func Wrap(s, indent string, width int) string {
 	var b strings.Builder
 	col := 0
-	for _, word := range strings.Fields(clean(s)) {
+	for _, word := range strings.Fields(Clean(s)) {
 		n := len([]rune(word))
 		switch {
 		case col == 0:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package ctl
+// Package console is a person at a terminal: lines read with and without the
+// echo, caps lock, and text from elsewhere made safe to print.
+package console
 
 import (
 	"context"
@@ -14,23 +16,22 @@ import (
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
-// tty is a terminal with a person at it.
-type tty struct {
+// Terminal is a terminal with a person at it.
+type Terminal struct {
 	in, out *os.File
 }
 
-var _ Terminal = (*tty)(nil)
-
-// openTTY returns a terminal where both ends are one; nil otherwise.
-func openTTY(in, out *os.File) *tty {
+// Open returns a terminal where both ends are one; nil otherwise.
+func Open(in, out *os.File) *Terminal {
 	if !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) {
 		return nil
 	}
-	return &tty{in, out}
+	return &Terminal{in, out}
 }
 
-// ReadLine implements Terminal.
-func (t *tty) ReadLine(ctx context.Context, prompt string) (secret.Bytes, error) {
+// ReadLine asks with the echo on. It returns io.EOF once the input is closed,
+// and ctx's error once that ends.
+func (t *Terminal) ReadLine(ctx context.Context, prompt string) (secret.Bytes, error) {
 	fmt.Fprint(t.out, prompt)
 	line, err := t.read(ctx)
 	if err != nil {
@@ -39,8 +40,8 @@ func (t *tty) ReadLine(ctx context.Context, prompt string) (secret.Bytes, error)
 	return line, err
 }
 
-// ReadSecret implements Terminal.
-func (t *tty) ReadSecret(ctx context.Context, prompt string) (secret.Bytes, error) {
+// ReadSecret asks with the echo off; errors are ReadLine's.
+func (t *Terminal) ReadSecret(ctx context.Context, prompt string) (secret.Bytes, error) {
 	fd := int(t.in.Fd())
 	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
@@ -65,7 +66,7 @@ const maxLine = 4096
 
 // read returns one line without its end. It waits in poll rather than in read,
 // so that a context that ends leaves no read behind to swallow the next line.
-func (t *tty) read(ctx context.Context) (secret.Bytes, error) {
+func (t *Terminal) read(ctx context.Context) (secret.Bytes, error) {
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("cannot wait for the terminal: %w", err)
@@ -97,7 +98,7 @@ func (t *tty) read(ctx context.Context) (secret.Bytes, error) {
 	}
 }
 
-func (t *tty) line(fd int) (secret.Bytes, error) {
+func (t *Terminal) line(fd int) (secret.Bytes, error) {
 	buf := make(secret.Bytes, maxLine)
 	n, err := unix.Read(fd, buf)
 	switch {
@@ -108,11 +109,22 @@ func (t *tty) line(fd int) (secret.Bytes, error) {
 	case n == 0:
 		return nil, io.EOF
 	}
-	return trimEnd(buf[:n]), nil
+	return TrimEnd(buf[:n]), nil
 }
 
-// Width implements Terminal.
-func (t *tty) Width() int {
+// TrimEnd takes one line end off.
+func TrimEnd(s secret.Bytes) secret.Bytes {
+	if n := len(s); n > 0 && s[n-1] == '\n' {
+		s = s[:n-1]
+		if n := len(s); n > 0 && s[n-1] == '\r' {
+			s = s[:n-1]
+		}
+	}
+	return s
+}
+
+// Width is the terminal's, in characters.
+func (t *Terminal) Width() int {
 	if w, _, err := term.GetSize(int(t.out.Fd())); err == nil && w > 0 {
 		return w
 	}
@@ -125,9 +137,9 @@ const (
 	ledCaps  = 0x04   // K_CAPSLOCK
 )
 
-// CapsLock implements Terminal. Only a Linux console tells; a terminal
+// CapsLock reports whether caps lock is known to be on. Only a Linux console tells; a terminal
 // emulator or a remote session is never said to have it on.
-func (t *tty) CapsLock() bool {
+func (t *Terminal) CapsLock() bool {
 	flags, err := unix.IoctlGetInt(int(t.in.Fd()), kdGetLED)
 	return err == nil && flags&ledCaps != 0
 }
