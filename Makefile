@@ -27,6 +27,9 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(CACHE)/bin/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 GOVULNCHECK_VERSION := v1.9.0
 GOVULNCHECK := $(CACHE)/bin/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+# Later versions need modules that the module proxy does not serve.
+NFPM_VERSION := v2.44.1
+NFPM := $(CACHE)/bin/nfpm-$(NFPM_VERSION)/nfpm
 
 # Every file of the project, whether git knows it yet or not.
 FILES := find . \( -name .git -o -name .cache -o -name node_modules -o -path ./bin -o -path ./dist \) -prune -o -type f
@@ -127,6 +130,19 @@ check-generated: ## fail if a generated file is not what generating makes
 	@$(MAKE) --no-print-directory generate
 	@$(FILES) -print0 | sort -z | xargs -0 sha256sum >'$(CACHE)/after.sums'
 	@diff '$(CACHE)/before.sums' '$(CACHE)/after.sums' || { echo 'the files above were stale: commit what is there now'; exit 1; }
+
+$(NFPM):
+	GOBIN='$(@D)' go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+
+.PHONY: install
+install: ## put what `make build` made into DESTDIR (PART=device or server)
+	packaging/install.sh '$(or $(PART),device)' '$(DESTDIR)/'
+
+.PHONY: packages
+packages: build $(NFPM) ## .deb, .rpm and .apk in dist/, held against lintian
+	@test/deps.sh packages
+	VERSION='$(VERSION)' packaging/packages.sh '$(NFPM)' dist
+	lintian --fail-on error,warning --tag-display-limit 0 --allow-root dist/*.deb
 
 .PHONY: clean
 clean: ## remove what was built; fetched tools stay

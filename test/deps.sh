@@ -3,7 +3,7 @@
 #
 # Sees to what the Makefile's targets need from the system.
 #
-#   test/deps.sh GROUP...    groups: build lint test demo
+#   test/deps.sh GROUP...    groups: build lint test demo packages
 #
 # As root it installs what is missing from Debian; otherwise it says what is
 # missing and exits 1. Quick, and silent, when everything is there.
@@ -23,6 +23,7 @@ test,demo             mount                            mount
 test,demo             /usr/lib/polkit-1/polkitd        polkitd
 test                  /usr/libexec/accounts-daemon     accountsservice
 test                  systemd-analyze                  systemd
+packages              lintian                          lintian
 '
 
 die() {
