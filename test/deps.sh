@@ -24,6 +24,7 @@ test,demo             /usr/lib/polkit-1/polkitd        polkitd
 test                  /usr/libexec/accounts-daemon     accountsservice
 test                  systemd-analyze                  systemd
 packages              lintian                          lintian
+test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
 '
 
 die() {

@@ -72,7 +72,9 @@ func (s *Service) SendCode(ctx context.Context, acct Account, flowID, purpose, l
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if err := s.send(ctx, codeMessage(to, code, locale)); err != nil {
+	m := codeMessage(to, code, locale)
+	m.Until = expires
+	if err := s.send(ctx, m); err != nil {
 		f := fault.New(fault.ServiceUnavailable, err)
 		f.RetryAfter = codeSendPace
 		return "", time.Time{}, f

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/text/language"
 )
@@ -29,6 +30,9 @@ type Message struct {
 	Subject string
 	// Text is plain text in UTF-8, its lines ended by \n.
 	Text string
+	// Until is when the message is of no use any more, such as the end of a
+	// code's life; zero is never.
+	Until time.Time
 }
 
 // Notifier carries messages.

@@ -117,7 +117,10 @@ func (s *service) finish(ctx context.Context, warn io.Writer) error {
 			return errors.Join(werr, s.close())
 		}
 	}
-	return s.close()
+	if s.queue == nil {
+		return s.close()
+	}
+	return errors.Join(s.queue.Deliver(ctx), s.close())
 }
 
 func newLog(w io.Writer, level slog.Level) *slog.Logger {

@@ -38,6 +38,11 @@ func serveCommand(env Env) *cobra.Command {
 				return err
 			}
 			if checkOnly {
+				if cfg.Mail.SMTP.Host != "" {
+					if _, err := carriersOf(cfg); err != nil {
+						return storage(err)
+					}
+				}
 				return checked(cmd.OutOrStdout(), asJSON)
 			}
 			return serve(cmd.Context(), cfg, env)
@@ -102,6 +107,9 @@ func (s *service) serveOn(ctx context.Context, l net.Listener, cert tls.Certific
 	owners.Go(func() {
 		s.notices.Run(telling, func(err error) { s.log.WarnContext(telling, "cannot tell owners", "error", err) })
 	})
+	if s.queue != nil {
+		owners.Go(func() { s.queue.Run(telling) })
+	}
 	s.log.InfoContext(ctx, "serving", "address", l.Addr().String())
 	err = srv.Serve(ctx, l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 	srv.Close()

@@ -18,13 +18,13 @@ import (
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/config"
+	"github.com/accountlock/accountlock/internal/service/delivery"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/files"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/httpapi"
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/notice"
-	"github.com/accountlock/accountlock/internal/service/outbox"
 	"github.com/accountlock/accountlock/internal/service/store"
 )
 
@@ -45,6 +45,8 @@ type service struct {
 	devices  *device.Registry
 	flows    *flow.Service
 	notices  *notice.Queue
+	// queue carries mail and SMS; nil where they go into a folder.
+	queue *delivery.Queue
 }
 
 // openService opens what the configuration names. Mail and SMS are shown on the
@@ -77,7 +79,7 @@ func openService(ctx context.Context, cfg config.Config, log *slog.Logger, conso
 }
 
 func (s *service) wire() error {
-	mail, err := outbox.New(outbox.Config{Dir: s.cfg.Mail.Outbox, Console: s.console})
+	mail, err := s.messages()
 	if err != nil {
 		return storage(err)
 	}

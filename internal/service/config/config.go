@@ -52,6 +52,7 @@ type Config struct {
 	Keys       Keys      `toml:"keys"`
 	Argon2     Argon2    `toml:"argon2"`
 	Mail       Mail      `toml:"mail"`
+	SMS        SMS       `toml:"sms"`
 	Support    []Contact `toml:"support"`
 }
 
@@ -78,9 +79,11 @@ type Argon2 struct {
 	Lanes     uint8  `toml:"lanes"`
 }
 
-// Mail says how mail and SMS leave. Until there is a way to send them, they are
-// written into a folder, one file each, for something else to pick up.
+// Mail says how mail leaves: by a server, or not at all.
 type Mail struct {
+	SMTP SMTP `toml:"smtp"`
+	// Outbox is a folder in place of a server: mail and SMS are written there, one
+	// file each, in the clear. For development.
 	Outbox string `toml:"outbox"`
 }
 
@@ -113,7 +116,10 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, bad(err.Error())
 	}
-	for _, p := range []*string{&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Keys.Directory, &c.Mail.Outbox} {
+	for _, p := range []*string{
+		&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Keys.Directory, &c.Mail.Outbox,
+		&c.Mail.SMTP.PasswordFile, &c.Mail.SMTP.CAFile, &c.SMS.TokenFile, &c.SMS.HMACKeyFile, &c.SMS.CAFile,
+	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)
 		}
@@ -130,6 +136,7 @@ func Parse(text []byte) (Config, error) {
 	if err := d.Decode(&c); err != nil {
 		return Config{}, bad(describe(err))
 	}
+	c.deliveryDefaults()
 	if err := c.Check(); err != nil {
 		return Config{}, err
 	}
@@ -174,7 +181,6 @@ func (c Config) Check() error {
 	for _, must := range []struct{ name, value string }{
 		{"public_url", c.PublicURL}, {"secret_file", c.SecretFile}, {"tls.certificate", c.TLS.Certificate},
 		{"tls.key", c.TLS.Key}, {"database.path", c.Database.Path}, {"keys.directory", c.Keys.Directory},
-		{"mail.outbox", c.Mail.Outbox},
 	} {
 		if must.value == "" {
 			return bad(must.name + " must be given")
@@ -194,6 +200,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if _, err := c.Proxies(); err != nil {
+		return err
+	}
+	if err := c.checkDelivery(); err != nil {
 		return err
 	}
 	for i, s := range c.Support {

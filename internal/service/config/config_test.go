@@ -111,3 +111,39 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestMailAndSMSLeaveSafelyOrNotAtAll(t *testing.T) {
+	good, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ old, new, says string }{
+		"no way at all":             {`host = "smtp.example.org"`, "", "mail.smtp.host"},
+		"a folder and a server":     {"[mail.smtp]\nhost", "[mail]\noutbox = \"x\"\n[mail.smtp]\nhost", "exclude"},
+		"mail in the clear":         {`security = "starttls"`, `security = "none"`, "this machine alone"},
+		"a security of its own":     {`security = "starttls"`, `security = "ssl"`, "mail.smtp.security"},
+		"a user without a password": {`password_file = "/etc/accountlock-server/smtp.password"`, "", "password_file"},
+		"a sender that is none":     {"accounts@example.org>", "accounts", "mail.smtp.from"},
+		"a port that is none":       {"port = 587", "port = 70000", "mail.smtp.port"},
+		"a host with a port":        {`"smtp.example.org"`, `"smtp.example.org:25"`, "mail.smtp.host"},
+		"a timeout without a unit":  {`timeout = "20s"`, `timeout = "20"`, "line"},
+		"a timeout of minutes":      {`timeout = "20s"`, `timeout = "5m"`, "mail.smtp.timeout"},
+		"SMS in the clear":          {`"https://sms.`, `"http://sms.`, "sms.url"},
+		"a host out of a template":  {`"https://sms.example.org/v1/messages"`, `"https://{{.To}}.example.org/"`, "sms.url"},
+		"a password in the address": {`"https://sms.`, `"https://a:b@sms.`, "sms.url"},
+		"SMS without a body":        {"body = ", "content_type = ", "sms.body"},
+		"SMS without an address":    {`url = "https://sms.example.org/v1/messages"`, "", "sms.url"},
+		"a method of its own":       {"[sms]", "[sms]\nmethod = \"SEND\"", "sms.method"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(string(good), c.old, c.new, 1)
+			if text == string(good) {
+				t.Fatal("the example has changed: nothing was replaced")
+			}
+			_, err := config.Parse([]byte(text))
+			if fault.CodeOf(err) != fault.InvalidArgument || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want it to say %q", err, c.says)
+			}
+		})
+	}
+}
