@@ -83,6 +83,7 @@ func Run(ctx context.Context, o Options) error {
 // parts are the pieces below the bus.
 type parts struct {
 	log     *slog.Logger
+	store   *record.Store
 	service service
 	journal *journal.Journal
 	keeper  *flow.Keeper
@@ -100,7 +101,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	for _, problem := range problems {
 		o.Log.Error("the record store is not as it should be", "error", problem)
 	}
-	p := &parts{log: o.Log, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
+	p := &parts{log: o.Log, store: store, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
 	var known lock.KeySet
 	if evidence.Store == lock.StoreValid {
 		known = evidence.Record.KeySet

@@ -31,10 +31,22 @@ type life struct {
 // still be answered.
 const drainTime = 200 * time.Millisecond
 
+// mend puts the record store in order for others who read there. Nothing waits
+// for it: what decides about the lock is whole without it.
+func (l *life) mend() {
+	if !l.Config.Provisioned() {
+		return
+	}
+	if err := l.parts.store.Mend(); err != nil {
+		l.Log.Warn("cannot put the record store in order for others who read it", "error", err)
+	}
+}
+
 func (l *life) live(ctx context.Context) error {
 	s := l.parts.keeper.Snapshot()
 	l.Log.Info("the daemon is ready", "state", s.Status.String(), "rule", s.Rule)
 	l.notify(sd.SdNotifyReady)
+	l.mend()
 	watchdog, stopWatchdog := l.watchdog()
 	defer stopWatchdog()
 	checkIn := time.NewTimer(l.untilCheckIn())

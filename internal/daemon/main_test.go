@@ -102,7 +102,9 @@ func TestCheckConfig(t *testing.T) {
 		{"a missing key set is not", strings.Replace(good, keys, "/nonexistent/keys.json", 1), 1, "/nonexistent/keys.json"},
 		{"a key set that is a CA file is not", strings.Replace(good, keys, ca, 1), 1, ca},
 		{"an unknown store is not", good + "[record]\nstore = \"ftp:/x\"\n", 1, "ftp"},
-		{"a store that this program cannot open is not", good + "[record]\nstore = \"block:/dev/x\"\n", 1, "block"},
+		{"a raw partition is", good + "[record]\nstore = \"block:/dev/x\"\n", 0, "valid"},
+		{"Android's partition is", good + "[record]\nstore = \"pdb:/dev/disk/by-partlabel/frp\"\n", 0, "valid"},
+		{"a store that is a folder is not", good + "[record]\nstore = \"block:/dev/\"\n", 1, "block"},
 		{"a store with half a path is not", good + "[record]\nstore = \"file:x\"\n", 1, "no absolute path"},
 		{"a pin that is none is not", strings.Replace(good, "[account_api]", "[account_api]\npins = [\"sha256/AAAA\"]", 1), 1, "sha256/AAAA"},
 	} {

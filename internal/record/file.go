@@ -166,6 +166,10 @@ func (m *fileMedium) removeStale(temp string) error {
 // anchor implements medium.
 func (m *fileMedium) anchor() error { return m.sys.syncFolder(m.folder()) }
 
+// mend implements medium: nobody else reads there, and the next write removes
+// what a cut left beside the file.
+func (m *fileMedium) mend() error { return nil }
+
 func notRegular(path string, mode fs.FileMode) error {
 	return fmt.Errorf("%s is no regular file (%s)", path, mode.Type())
 }

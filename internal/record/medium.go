@@ -4,9 +4,9 @@ package record
 
 import "io"
 
-// medium is where the two slots of a store lie: a file; a partition or the data
-// block of an Android-like one would be others. Whatever a store does outside
-// of the process, it does through one.
+// medium is where the two slots of a store lie: a file, a partition, or the data
+// block of an Android-like one. Whatever a store does outside of the process, it
+// does through one.
 type medium interface {
 	// open opens the slots: for reading, or for writing under a lock that keeps
 	// every other writer out until they are closed. errAbsent: there is no store,
@@ -20,9 +20,14 @@ type medium interface {
 	// anchor makes sure that a store that was made is found again after a power
 	// cut.
 	anchor() error
+	// mend puts right what a power cut left beside the slots, for others who read
+	// there. It touches no slot.
+	mend() error
 }
 
-// slots is an open medium. Offset 0 is the first byte of the first slot.
+// slots is an open medium. Offset 0 is the first byte of the first slot, and the
+// second one follows it. Reads and writes stay within one of them, save for those
+// of the medium itself.
 type slots interface {
 	io.ReaderAt
 	io.WriterAt

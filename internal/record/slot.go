@@ -47,7 +47,7 @@ type SlotState string
 const (
 	// SlotValid: a whole frame of a version that this program knows.
 	SlotValid SlotState = "valid"
-	// SlotBlank: nothing but zeros.
+	// SlotBlank: nothing but zeros, or nothing but ones, as erased flash reads.
 	SlotBlank SlotState = "blank"
 	// SlotDamaged: something that is no whole frame, or a part of a slot.
 	SlotDamaged SlotState = "damaged"
@@ -115,7 +115,7 @@ func decode(b []byte) slot {
 	if len(b) != slotSize {
 		return damagedSlot(0, fmt.Errorf("%d bytes of %d are there", len(b), slotSize))
 	}
-	if allZero(b) {
+	if erased(b) {
 		return slot{SlotInfo: SlotInfo{State: SlotBlank}}
 	}
 	if string(b[:len(magic)]) != magic {
@@ -168,9 +168,13 @@ func damagedSlot(sequence uint64, err error) slot {
 	return slot{SlotInfo: SlotInfo{State: SlotDamaged, Sequence: sequence, Err: err}}
 }
 
-func allZero(b []byte) bool {
+// erased reports whether every bit is like the first one.
+func erased(b []byte) bool {
+	if b[0] != 0 && b[0] != 0xff {
+		return false
+	}
 	for _, c := range b {
-		if c != 0 {
+		if c != b[0] {
 			return false
 		}
 	}

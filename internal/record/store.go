@@ -35,6 +35,9 @@ var (
 // errAbsent: there is no store, and there could be one.
 var errAbsent = errors.New("the record store does not exist")
 
+// errReadsBack: the medium does not keep what it is given.
+var errReadsBack = errors.New("reads back otherwise than it was written")
+
 // Store is one record store. Its methods may be called by several goroutines;
 // they wait for each other.
 type Store struct {
@@ -50,30 +53,35 @@ type Store struct {
 type Stats struct {
 	// SlotWrites counts writes of a whole slot, each of SlotBytes bytes.
 	SlotWrites uint64
-	// Flushes counts every time the medium was told to keep what was written: one
+	// Flushes counts every time a file was told to keep what was written: one
 	// for each slot write, but two for both slots and the folder when a store is
 	// made, and one more for the folder where that was another process's last act.
+	// On a partition making a store takes one more than is counted here.
 	Flushes uint64
 }
 
 // SlotBytes is how many bytes one slot write brings to the medium.
 const SlotBytes = slotSize
 
-// Open returns the store that spec names, `file:PATH` with an absolute path. It
-// does no I/O. An unknown scheme and a path that is not absolute are a
-// *fault.Error of code InvalidArgument.
+// Open returns the store that spec names: `file:PATH`, `block:PATH` or `pdb:PATH`
+// with an absolute path. It does no I/O. An unknown scheme and a path that is not
+// absolute are a *fault.Error of code InvalidArgument.
 func Open(spec string) (*Store, error) {
 	scheme, path, found := strings.Cut(spec, ":")
 	if !found {
 		return nil, fault.Newf(fault.InvalidArgument, "The record store %q does not begin with a scheme such as 'file:'.", spec)
 	}
-	if scheme != "file" {
-		return nil, fault.Newf(fault.InvalidArgument, "Record stores of the scheme %q are not supported; use 'file:PATH'.", scheme)
-	}
 	if !filepath.IsAbs(path) || strings.HasSuffix(path, "/") || strings.ContainsRune(path, 0) {
 		return nil, fault.Newf(fault.InvalidArgument, "The path of the record store %q is not that of a file, counted from the root.", spec)
 	}
-	return newStore(spec, &fileMedium{path: filepath.Clean(path), sys: linux{}}), nil
+	path = filepath.Clean(path)
+	switch scheme {
+	case "file":
+		return newStore(spec, &fileMedium{path: path, sys: linux{}}), nil
+	case "block", "pdb":
+		return newStore(spec, &blockMedium{path: path, android: scheme == "pdb", opener: openPartition}), nil
+	}
+	return nil, fault.Newf(fault.InvalidArgument, "Record stores of the scheme %q are not supported; use 'file:', 'block:' or 'pdb:'.", scheme)
 }
 
 func newStore(spec string, m medium) *Store { return &Store{spec: spec, medium: m} }
@@ -151,6 +159,18 @@ func (s *Store) Write(r lock.Record, ownership bool) error {
 	defer s.mu.Unlock()
 	if err := s.write(r, ownership); err != nil {
 		return failed(s.spec, "write", err)
+	}
+	return nil
+}
+
+// Mend puts right what a power cut left beside the slots: the header of an
+// Android-like partition. It touches no slot and does nothing to other stores. Who
+// writes the store calls it at start. Errors are those of Write.
+func (s *Store) Mend() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.medium.mend(); err != nil {
+		return failed(s.spec, "mend", err)
 	}
 	return nil
 }
@@ -287,7 +307,7 @@ func putBack(h slots, b []byte, off int64) error {
 		return fmt.Errorf("cannot read back: %w", err)
 	}
 	if !bytes.Equal(b, back) {
-		return errors.New("reads back otherwise than it was written")
+		return errReadsBack
 	}
 	return nil
 }

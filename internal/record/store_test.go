@@ -76,7 +76,7 @@ func TestAChangeOfOwnershipCostsTwoSlotWritesAndTwoFlushesAndAnyOtherOneEach(t *
 }
 
 func TestSpecsThatNameNoFileAreRefused(t *testing.T) {
-	for _, spec := range []string{"", "/persist/record", "file:", "file:record", "file:/persist/", "block:/dev/sda1", "FILE:/x", "file:/a\x00b"} {
+	for _, spec := range []string{"", "/persist/record", "file:", "file:record", "file:/persist/", "block:sda1", "pdb:/dev/", "disk:/dev/sda1", "FILE:/x", "file:/a\x00b"} {
 		if s, err := record.Open(spec); s != nil || fault.CodeOf(err) != fault.InvalidArgument {
 			t.Errorf("%q: %v, %v", spec, s, err)
 		}
