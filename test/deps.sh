@@ -25,6 +25,7 @@ test                  /usr/libexec/accounts-daemon     accountsservice
 test                  systemd-analyze                  systemd
 packages              lintian                          lintian
 test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
+test                  tmux                             tmux
 '
 
 die() {

@@ -143,3 +143,10 @@ func (t *Terminal) CapsLock() bool {
 	flags, err := unix.IoctlGetInt(int(t.in.Fd()), kdGetLED)
 	return err == nil && flags&ledCaps != 0
 }
+
+// Gone reports whether the terminal was hung up: nobody can type there again.
+func (t *Terminal) Gone() bool {
+	fds := []unix.PollFd{{Fd: int32(t.in.Fd()), Events: unix.POLLIN}} //nolint:gosec // descriptors are small
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
+}

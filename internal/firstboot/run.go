@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firstboot
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/busclient"
+	"github.com/accountlock/accountlock/internal/console"
+	"github.com/accountlock/accountlock/internal/firstboot/line"
+	"github.com/accountlock/accountlock/internal/firstboot/network"
+	"github.com/accountlock/accountlock/internal/firstboot/session"
+	"github.com/accountlock/accountlock/internal/i18n"
+)
+
+// The exit codes. Whatever else ends the program is a signal's own.
+const (
+	ExitOpen   = 0 // the device is open
+	ExitFailed = 1 // the terminal or the browser is gone: start it again
+	ExitUsage  = 2
+)
+
+// Env is what the program reaches outside of D-Bus.
+type Env struct {
+	Stdin          *os.File
+	Stdout, Stderr *os.File
+	Getenv         func(string) string
+	Now            func() time.Time
+	Version        string
+}
+
+// options are the command line.
+type options struct {
+	plain, reader bool
+	language      string
+	region        string
+	version       bool
+}
+
+const usage = `Usage: accountlock-firstboot [OPTION...]
+
+Shows a locked device's owner the ways to open it, on the terminal that it was
+started on, and ends with 0 once the device is open.
+
+  --plain            lines of text instead of a full screen; chosen by itself where
+                     the terminal cannot do more
+  --screen-reader    as --plain, and without pictures
+  --language TAG     the language to begin with; otherwise LC_ALL, LC_MESSAGES, LANG
+  --region CODE      the region whose support contacts are shown (ISO 3166-1)
+  --version          print the version
+`
+
+var regionForm = regexp.MustCompile(`^[A-Z]{2}$`)
+
+func parse(args []string) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("accountlock-firstboot", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.BoolVar(&o.plain, "plain", false, "")
+	fs.BoolVar(&o.reader, "screen-reader", false, "")
+	fs.StringVar(&o.language, "language", "", "")
+	fs.StringVar(&o.region, "region", "", "")
+	fs.BoolVar(&o.version, "version", false, "")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case o.region != "" && !regionForm.MatchString(o.region):
+		return o, errors.New("--region wants two capital letters, as ISO 3166-1 writes them")
+	}
+	return o, nil
+}
+
+// Run runs the program and returns its exit code. It returns ExitFailed when ctx
+// ends first.
+func Run(ctx context.Context, args []string, env Env) int {
+	o, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(env.Stdout, usage)
+		return ExitOpen
+	case err != nil:
+		fmt.Fprintf(env.Stderr, "accountlock-firstboot: %v\n%s", err, usage)
+		return ExitUsage
+	case o.version:
+		fmt.Fprintln(env.Stdout, "accountlock-firstboot", env.Version)
+		return ExitOpen
+	}
+	lang := i18n.For(o.language, env.Getenv("LC_ALL"), env.Getenv("LC_MESSAGES"), env.Getenv("LANG"))
+	address := env.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
+	if address == "" {
+		address = busclient.SystemBus
+	}
+	s := session.New(address, lang.Tag(), env.Now)
+	defer s.Close()
+	nets := network.Open(ctx, address)
+	if nets != nil {
+		defer nets.Close()
+	}
+	term := console.Open(env.Stdin, env.Stdout)
+	if term == nil {
+		fmt.Fprintln(env.Stderr, "accountlock-firstboot: standard input and output must be a terminal; a unit says StandardInput=tty and TTYPath=")
+		return ExitUsage
+	}
+	restore, err := console.Hold(env.Stdin)
+	if err != nil {
+		fmt.Fprintf(env.Stderr, "accountlock-firstboot: %v\n", err)
+		return ExitFailed
+	}
+	defer restore()
+	m := &line.Mode{
+		Session: s, Networks: nets, Term: term, Out: env.Stdout, Lang: lang, Now: env.Now,
+		Languages: languages(env.Getenv("TERM")), Region: o.region, QR: !o.reader && unicode(env),
+	}
+	if err := m.Run(ctx); err != nil {
+		return ExitFailed
+	}
+	return ExitOpen
+}
+
+// languages are those that a terminal can write: the kernel's console has no
+// more than 512 signs.
+func languages(term string) []i18n.Language {
+	var out []i18n.Language
+	for _, l := range i18n.Languages() {
+		if term == "linux" && (l.Tag == "hi" || l.Tag == "zh-Hans") {
+			continue
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// unicode reports whether the terminal can be believed to draw blocks.
+func unicode(env Env) bool {
+	if env.Getenv("TERM") == "linux" {
+		return true
+	}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := env.Getenv(name); v != "" {
+			v = strings.ToLower(v)
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
