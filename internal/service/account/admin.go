@@ -107,7 +107,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, password accountap
 	if err != nil {
 		return err
 	}
-	s.tell(ctx, a, NoticePassword, "")
+	s.tell(ctx, a, NoticePassword)
 	return nil
 }
 
@@ -149,7 +149,7 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	s.tell(ctx, a, NoticeDeleted, "")
+	s.tell(ctx, a, NoticeDeleted)
 	return nil
 }
 

@@ -60,14 +60,9 @@ func (s *Service) SendCode(ctx context.Context, acct Account, flowID, purpose, l
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`INSERT INTO codes (flow_id, purpose, account_id, code_hash, tries, sends, sent_at, expires_at)
-			VALUES ($1, $2, $3, $4, 0, $5, $6, $7) ON CONFLICT (flow_id, purpose) DO UPDATE SET account_id = excluded.account_id,
-			code_hash = excluded.code_hash, tries = 0, sends = excluded.sends, sent_at = excluded.sent_at, expires_at = excluded.expires_at`,
-			flowID, purpose, acct.ID, s.codeHash(acct.ID, flowID, purpose, code), sends, millis(now), millis(expires))
-		if err != nil {
-			return fmt.Errorf("cannot store a code: %w", err)
-		}
-		return nil
+		return storeCode(tx, flowID, purpose, sentCode{
+			account: acct.ID, hash: s.codeHash(acct.ID, flowID, purpose, code), sends: sends, sentAt: now, expiresAt: expires,
+		})
 	})
 	if err != nil {
 		return "", time.Time{}, err
@@ -165,6 +160,18 @@ func (s *Service) checkCode(tx *sql.Tx, flowID, purpose, digits string, now time
 		return nil, fmt.Errorf("cannot store a try at a code: %w", err)
 	}
 	return refusal, nil
+}
+
+// storeCode replaces the row of a flow and purpose.
+func storeCode(tx *sql.Tx, flowID, purpose string, c sentCode) error {
+	_, err := tx.Exec(`INSERT INTO codes (flow_id, purpose, account_id, code_hash, tries, sends, sent_at, expires_at)
+		VALUES ($1, $2, $3, $4, 0, $5, $6, $7) ON CONFLICT (flow_id, purpose) DO UPDATE SET account_id = excluded.account_id,
+		code_hash = excluded.code_hash, tries = 0, sends = excluded.sends, sent_at = excluded.sent_at, expires_at = excluded.expires_at`,
+		flowID, purpose, c.account, c.hash, c.sends, millis(c.sentAt), millis(c.expiresAt))
+	if err != nil {
+		return fmt.Errorf("cannot store a code: %w", err)
+	}
+	return nil
 }
 
 // loadCode returns the row of a flow and purpose, zero if there is none.

@@ -55,18 +55,21 @@ const (
 	NoticeUnlinked  NoticeKind = "unlinked"
 	NoticeLost      NoticeKind = "lost"
 	NoticeFound     NoticeKind = "found"
+	// NoticeIdentifiers: an address or number was added or removed.
+	NoticeIdentifiers NoticeKind = "identifiers"
 )
 
 // notices are the sentences of each kind; %s is the device.
 var notices = map[NoticeKind]struct{ subject, text string }{
-	NoticePassword:  {"Your password was changed", "The password of your account was changed."},
-	NoticeDeleted:   {"Your account was deleted", "Your account was deleted, and every device of it released."},
-	NoticeLinked:    {"A device was linked to your account", "The device %s was linked to your account. After a reset it will ask for this account."},
-	NoticeUnlocked:  {"Your device was unlocked", "The device %s was unlocked with your password."},
-	NoticeSignedOut: {"You signed out on a device", "Your account was signed out on the device %s. It no longer asks for your account after a reset."},
-	NoticeUnlinked:  {"A device was unlinked from your account", "The device %s was unlinked from your account and can be given away."},
-	NoticeLost:      {"Your device is marked lost", "The device %s was marked lost. It locks when it next asks the account service."},
-	NoticeFound:     {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
+	NoticePassword:    {"Your password was changed", "The password of your account was changed."},
+	NoticeIdentifiers: {"Your addresses were changed", "An e-mail address or phone number of your account was added or removed."},
+	NoticeDeleted:     {"Your account was deleted", "Your account was deleted, and every device of it released."},
+	NoticeLinked:      {"A device was linked to your account", "The device %s was linked to your account. After a reset it will ask for this account."},
+	NoticeUnlocked:    {"Your device was unlocked", "The device %s was unlocked with your password."},
+	NoticeSignedOut:   {"You signed out on a device", "Your account was signed out on the device %s. It no longer asks for your account after a reset."},
+	NoticeUnlinked:    {"A device was unlinked from your account", "The device %s was unlinked from your account and can be given away."},
+	NoticeLost:        {"Your device is marked lost", "The device %s was marked lost. It locks when it next asks the account service."},
+	NoticeFound:       {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
 }
 
 const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"
@@ -83,9 +86,10 @@ func (s *Service) Notify(ctx context.Context, accountID string, kind NoticeKind,
 	return s.notify(ctx, a, kind, device)
 }
 
-// tell is Notify where the change stands whether or not anybody hears of it.
-func (s *Service) tell(ctx context.Context, a Account, kind NoticeKind, device string) {
-	if err := s.notify(context.WithoutCancel(ctx), a, kind, device); err != nil {
+// tell is Notify of an account's own change, which stands whether or not anybody
+// hears of it.
+func (s *Service) tell(ctx context.Context, a Account, kind NoticeKind) {
+	if err := s.notify(context.WithoutCancel(ctx), a, kind, ""); err != nil {
 		s.log.WarnContext(ctx, "cannot send a notice", "account", a.ID, "notice", string(kind), "error", err)
 	}
 }

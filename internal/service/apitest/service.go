@@ -10,7 +10,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +28,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/notice"
 	"github.com/accountlock/accountlock/internal/service/outbox"
+	"github.com/accountlock/accountlock/internal/service/portal"
 	"github.com/accountlock/accountlock/internal/service/store"
 )
 
@@ -136,12 +139,12 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Accounts, err = account.New(account.Config{
 		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
-			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id))
+			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id))
 		},
 	})
 	must(err)
 	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Keys, s.Clock.Now)
-	s.API = s.NewAPI(log)
+	s.API = s.NewAPI(t, log)
 	s.TLS = httptest.NewUnstartedServer(s.API)
 	s.TLS.EnableHTTP2 = true
 	s.TLS.TLS = &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MinVersion: tls.VersionTLS13}
@@ -156,14 +159,25 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 }
 
 // NewAPI returns one more server on the service's database.
-func (s *Service) NewAPI(log *slog.Logger) *httpapi.Server {
+func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
+	t.Helper()
+	support := []httpapi.Contact{
+		{SupportContact: accountapi.SupportContact{Kind: accountapi.Email, Label: "Everywhere", Address: "help@example.org"}},
+		{Region: "GB", SupportContact: accountapi.SupportContact{Kind: accountapi.Phone, Label: "Britain", Address: "+442079460000"}},
+	}
+	pages, err := portal.New(portal.Config{
+		DB: s.DB, Accounts: s.Accounts, Devices: s.Devices, Log: log, Now: s.Clock.Now, Sent: s.Notices.Kick,
+		PublicURL: "https://accounts.example.org",
+		Address:   func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, nil) },
+		Contacts:  func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(support, region) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return httpapi.New(httpapi.Config{
 		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices,
 		Secret: s.Secret, Log: log, Now: s.Clock.Now,
-		Support: []httpapi.Contact{
-			{SupportContact: accountapi.SupportContact{Kind: accountapi.Email, Label: "Everywhere", Address: "help@example.org"}},
-			{Region: "GB", SupportContact: accountapi.SupportContact{Kind: accountapi.Phone, Label: "Britain", Address: "+442079460000"}},
-		},
+		Support: support, Portal: pages,
 	})
 }
 

@@ -7,10 +7,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -117,20 +115,4 @@ func (s *service) serveOn(ctx context.Context, l net.Listener, cert tls.Certific
 	owners.Wait()
 	s.log.InfoContext(context.WithoutCancel(ctx), "ended")
 	return errors.Join(err, s.close())
-}
-
-// portal is what a browser finds: the pages for owners do not exist yet.
-func portal(url string) http.Handler {
-	page := []byte(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>accountlock account service</title></head>
-<body><h1>accountlock account service</h1>
-<p>This is the account service that devices ask. It has no pages for people yet.</p>
-<p>The account API is at <code>` + html.EscapeString(url) + `/v1/</code>.</p></body></html>
-`)
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'")
-		_, _ = w.Write(page)
-	})
 }

@@ -12,8 +12,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"time"
 
+	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
@@ -25,6 +28,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/httpapi"
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/notice"
+	"github.com/accountlock/accountlock/internal/service/portal"
 	"github.com/accountlock/accountlock/internal/service/store"
 )
 
@@ -123,10 +127,18 @@ func (s *service) server() (*httpapi.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := portal.New(portal.Config{
+		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
+		Address:  func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
+		Contacts: func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
+	})
+	if err != nil {
+		return nil, err
+	}
 	return httpapi.New(httpapi.Config{
 		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
-		Portal: portal(s.cfg.PublicURL), Sweep: s.accounts.Sweep,
+		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.accounts.Sweep(ctx), pages.Sweep(ctx)) },
 	}), nil
 }
 
@@ -188,5 +200,6 @@ func storage(err error) error {
 // accountDeleted releases, in the transaction that deletes an account, all that
 // belongs to it.
 func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
-	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID))
+	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID),
+		portal.EndSessions(ctx, tx, accountID))
 }

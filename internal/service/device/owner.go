@@ -56,31 +56,41 @@ FROM devices d WHERE d.id = $1`, deviceID).Scan(&d.Model, &enrolled, &seen, &d.P
 // MaxLostContact is fault.InvalidArgument, a device that is not linked
 // fault.NotLinked.
 func (r *Registry) Lose(ctx context.Context, deviceID, message, contact string) (Link, error) {
+	return r.lose(ctx, deviceID, message, contact, anyones)
+}
+
+func (r *Registry) lose(ctx context.Context, deviceID, message, contact string, may func(Link) error) (Link, error) {
 	switch {
 	case !utf8.ValidString(message) || utf8.RuneCountInString(message) > MaxLostMessage:
 		return Link{}, fault.Newf(fault.InvalidArgument, "The message is longer than %d characters.", MaxLostMessage)
 	case !utf8.ValidString(contact) || utf8.RuneCountInString(contact) > MaxLostContact:
 		return Link{}, fault.Newf(fault.InvalidArgument, "The contact is longer than %d characters.", MaxLostContact)
 	}
-	return r.apply(ctx, deviceID, Lose, NoticeLost, func(l *Link) { l.LostMessage, l.LostContact = message, contact })
+	return r.apply(ctx, deviceID, Lose, NoticeLost, may, func(l *Link) { l.LostMessage, l.LostContact = message, contact })
 }
 
 // Find ends the message of a lost device, or is fault.NotLinked or, for one that
 // is not lost, fault.InvalidArgument.
 func (r *Registry) Find(ctx context.Context, deviceID string) (Link, error) {
-	return r.apply(ctx, deviceID, Find, NoticeFound, nil)
+	return r.apply(ctx, deviceID, Find, NoticeFound, anyones, nil)
 }
 
 // Release ends the device's link, or is fault.NotLinked.
 func (r *Registry) Release(ctx context.Context, deviceID string) (Link, error) {
-	return r.apply(ctx, deviceID, Release, NoticeUnlinked, nil)
+	return r.apply(ctx, deviceID, Release, NoticeUnlinked, anyones, nil)
 }
 
-func (r *Registry) apply(ctx context.Context, deviceID string, c Change, n NoticeKind, with func(*Link)) (Link, error) {
+// anyones is the check of who may change the device of any account.
+func anyones(Link) error { return nil }
+
+func (r *Registry) apply(ctx context.Context, deviceID string, c Change, n NoticeKind, may func(Link) error, with func(*Link)) (Link, error) {
 	var out Link
 	err := r.db.Tx(ctx, func(tx *sql.Tx) error {
 		l, err := NewestLink(ctx, tx, deviceID)
 		if err != nil {
+			return err
+		}
+		if err := may(l); err != nil {
 			return err
 		}
 		if with != nil {

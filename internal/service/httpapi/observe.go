@@ -74,6 +74,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, mux *http.ServeMu
 		}
 		h.Set(accountapi.HeaderNonce, nonce)
 	}
+	if s.portal != nil && route(r) == "none" && r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/v1/") {
+		s.portal.NotFound(w, r)
+		return
+	}
 	if r.URL.Path != path.Clean(r.URL.Path) || route(r) == "none" {
 		s.refuse(w, r, unrouted(mux, r, h))
 		return

@@ -44,6 +44,14 @@ type Notices interface {
 	Kick()
 }
 
+// Portal is the pages for people, as *portal.Portal serves them.
+type Portal interface {
+	// Register adds the pages to mux, each under a pattern of its own.
+	Register(mux *http.ServeMux)
+	// NotFound answers a browser where there is no page.
+	NotFound(w http.ResponseWriter, r *http.Request)
+}
+
 // Config is what a Server is made of. All but Support, Trusted, Portal, Sweep
 // and Now must be given.
 type Config struct {
@@ -60,8 +68,8 @@ type Config struct {
 	Support []Contact
 	// Trusted are the proxies whose X-Forwarded-For is believed.
 	Trusted []netip.Prefix
-	// Portal serves what is not of the account API, if set.
-	Portal http.Handler
+	// Portal serves the pages for people, if set.
+	Portal Portal
 	// Sweep removes what has run out elsewhere; it is called each minute.
 	Sweep func(context.Context) error
 	// Now is the time of day; time.Now by default. It dates nonces too.
@@ -83,6 +91,7 @@ type Server struct {
 	requests *requests
 	metrics  *metrics
 	sweep    func(context.Context) error
+	portal   Portal
 	// slots are the signed requests being worked on.
 	slots    chan struct{}
 	seen     sightings
@@ -103,7 +112,7 @@ func New(cfg Config) *Server {
 		requests: newRequests(cfg.DB, cfg.Secret, cfg.Now, func(err error) {
 			cfg.Log.Warn("cannot keep an answer", "error", err)
 		}),
-		metrics: newMetrics(), sweep: cfg.Sweep, slots: make(chan struct{}, maxAtOnce),
+		metrics: newMetrics(), sweep: cfg.Sweep, portal: cfg.Portal, slots: make(chan struct{}, maxAtOnce),
 	}
 	mux := http.NewServeMux()
 	strict := stub.NewStrictHandlerWithOptions(handlers{s}, nil, stub.StrictHTTPServerOptions{
@@ -118,7 +127,7 @@ func New(cfg Config) *Server {
 		},
 	})
 	if cfg.Portal != nil {
-		mux.Handle("GET /{$}", cfg.Portal)
+		cfg.Portal.Register(mux)
 	}
 	s.handler = s.observed(mux)
 	return s

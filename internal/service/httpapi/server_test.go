@@ -134,13 +134,20 @@ func TestKeySets(t *testing.T) {
 	}
 }
 
+// home is a portal of one page.
+type home http.HandlerFunc
+
+func (h home) Register(mux *http.ServeMux) { mux.HandleFunc("GET /{$}", h) }
+
+func (h home) NotFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+
 func TestAPanicIsAProblemWithAnIncident(t *testing.T) {
 	s := apitest.Start(t)
 	var log apitest.Log
 	api := httpapi.New(httpapi.Config{
 		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Secret: s.Secret,
 		Log:    slog.New(slog.NewTextHandler(&log, nil)),
-		Portal: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") }),
+		Portal: home(func(http.ResponseWriter, *http.Request) { panic("a bug") }),
 	})
 	defer api.Close()
 	url, stop := serve(t, api, s)
@@ -210,7 +217,7 @@ func TestAShutdownFinishesWhatIsInFlight(t *testing.T) {
 	api := httpapi.New(httpapi.Config{
 		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Secret: s.Secret,
 		Log: slog.New(slog.DiscardHandler),
-		Portal: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		Portal: home(func(w http.ResponseWriter, _ *http.Request) {
 			close(entered)
 			<-let
 			_, _ = w.Write([]byte("finished"))

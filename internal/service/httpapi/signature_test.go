@@ -148,7 +148,7 @@ func TestACapturedRequestIsRefused(t *testing.T) {
 	wantCode(t, send(t, thief, captured), http.StatusUnauthorized, "NotAuthorized")
 
 	t.Run("by another server on the same database too", func(t *testing.T) {
-		api := s.NewAPI(slog.New(slog.DiscardHandler))
+		api := s.NewAPI(t, slog.New(slog.DiscardHandler))
 		defer api.Close()
 		w := httptest.NewRecorder()
 		third := again(captured)

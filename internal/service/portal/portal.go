@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package portal owns the web pages of the account service: what an owner does
+// in a browser. Pages are made on the server and work without JavaScript; a
+// script only adds comfort. Who is signed in is a row in the database, so that
+// any server answers any request.
+//
+// It must not decide about accounts, links or codes: it asks the packages that
+// own them and shows what they say.
+package portal
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/device"
+)
+
+// DB runs transactions, as *store.DB does: fn may run more than once.
+type DB interface {
+	Tx(ctx context.Context, fn func(*sql.Tx) error) error
+	Read(ctx context.Context, fn func(*sql.Tx) error) error
+}
+
+// Accounts is what the portal asks about accounts, as *account.Service answers
+// it; the errors of each method are told there.
+type Accounts interface {
+	Authenticate(ctx context.Context, a account.Attempt) (account.Account, error)
+	Get(ctx context.Context, id string) (account.Account, error)
+	SendCode(ctx context.Context, a account.Account, flowID, purpose, locale string) (sentTo string, expires time.Time, err error)
+	CheckCode(ctx context.Context, flowID, purpose string, code accountapi.Secret) error
+	SetPassword(ctx context.Context, id string, password accountapi.Secret) error
+	SetSecondFactor(ctx context.Context, id string, on bool) (account.Account, error)
+	OfferIdentifier(ctx context.Context, id, typed, flowID, locale string) (account.Identifier, time.Time, error)
+	AddIdentifier(ctx context.Context, id, typed, flowID string, code accountapi.Secret) (account.Account, error)
+	RemoveIdentifier(ctx context.Context, id, value string) (account.Account, error)
+	Delete(ctx context.Context, id string) error
+}
+
+var _ Accounts = (*account.Service)(nil)
+
+// Config is what a Portal is made of. All but Trusted, Contacts and Now must be
+// given.
+type Config struct {
+	DB       DB
+	Accounts Accounts
+	Devices  *device.Registry
+	// Address tells where a request comes from.
+	Address func(*http.Request) netip.Addr
+	// Contacts are how support is reached from a region.
+	Contacts func(region string) []accountapi.SupportContact
+	// Sent is told that an owner may have to be notified.
+	Sent func()
+	// PublicURL is what people reach the portal by.
+	PublicURL string
+	Log       *slog.Logger
+	// Now is the time of day; time.Now by default.
+	Now func() time.Time
+}
+
+// Portal serves the pages. It is safe for concurrent use.
+type Portal struct {
+	Config
+
+	sessions sessions
+	views    *views
+	origin   *http.CrossOriginProtection
+}
+
+// New returns the pages over what cfg names. Its error is of pages that do not
+// fit together: the program's own fault.
+func New(cfg Config) (*Portal, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	v, err := newViews()
+	if err != nil {
+		return nil, err
+	}
+	p := &Portal{Config: cfg, views: v, origin: http.NewCrossOriginProtection()}
+	p.sessions = sessions{db: cfg.DB, now: cfg.Now}
+	if u, err := url.Parse(cfg.PublicURL); err == nil {
+		// A proxy in front may give requests another Host.
+		if err := p.origin.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Register adds the pages to mux, each under a pattern of its own.
+func (p *Portal) Register(mux *http.ServeMux) {
+	for pattern, h := range p.public() {
+		mux.Handle(pattern, p.guarded(h))
+	}
+	for pattern, h := range p.private() {
+		mux.Handle(pattern, p.guarded(p.signedIn(h)))
+	}
+	mux.Handle("GET /static/{file}", p.guarded(p.static))
+}
+
+// public are the pages for everybody.
+func (p *Portal) public() map[string]page {
+	return map[string]page{
+		"GET /{$}":            p.home,
+		"GET /sign-in":        p.signInForm,
+		"POST /sign-in":       p.signIn,
+		"GET /sign-in/code":   p.signInCodeForm,
+		"POST /sign-in/code":  p.signInCode,
+		"POST /sign-in/again": p.signInAgain,
+		"GET /check":          p.check,
+		"GET /help":           p.help,
+		"POST /language":      p.chooseLanguage,
+	}
+}
+
+// private are the pages of who is signed in.
+func (p *Portal) private() map[string]ownPage {
+	return map[string]ownPage{
+		"POST /sign-out":                  p.signOut,
+		"GET /account":                    p.accountPage,
+		"POST /account/password":          p.changePassword,
+		"POST /account/second-factor":     p.changeSecondFactor,
+		"POST /account/identifiers":       p.offerIdentifier,
+		"POST /account/identifiers/code":  p.addIdentifier,
+		"POST /account/identifiers/drop":  p.dropIdentifier,
+		"POST /account/sessions/end":      p.endSessions,
+		"GET /account/delete":             p.deleteForm,
+		"POST /account/delete":            p.deleteBegin,
+		"POST /account/delete/code":       p.deleteFinish,
+		"GET /devices":                    p.devicesPage,
+		"GET /devices/{device}":           p.devicePage,
+		"POST /devices/{device}/sign-out": p.deviceSignOut,
+		"POST /devices/{device}/unlink":   p.deviceUnlink,
+		"POST /devices/{device}/lost":     p.deviceLost,
+		"POST /devices/{device}/found":    p.deviceFound,
+	}
+}
+
+// page answers a request of anybody, ownPage one of who is signed in.
+type (
+	page    func(w http.ResponseWriter, r *http.Request)
+	ownPage func(w http.ResponseWriter, r *http.Request, s session)
+)
+
+// maxForm bounds, in bytes, what a form may hold.
+const maxForm = 64 << 10
+
+// policy is the Content-Security-Policy of every page: nothing but our own files,
+// no script within a page, no frame around it.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// guarded gives an answer its headers and refuses forms that another site sent
+// (RFC 9110 Origin and Sec-Fetch-Site; the cookie is SameSite besides).
+func (p *Portal) guarded(h page) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		head := w.Header()
+		head.Set("Content-Security-Policy", policy)
+		head.Set("Cross-Origin-Opener-Policy", "same-origin")
+		head.Set("Cross-Origin-Resource-Policy", "same-origin")
+		head.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+		head.Set("Referrer-Policy", "same-origin")
+		head.Set("Strict-Transport-Security", "max-age=63072000")
+		head.Set("X-Frame-Options", "DENY")
+		if err := p.origin.Check(r); err != nil {
+			p.refuse(w, r, http.StatusForbidden, sayings.foreign)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if r.Method == http.MethodPost {
+			if err := r.ParseForm(); err != nil {
+				p.refuse(w, r, http.StatusBadRequest, sayings.form)
+				return
+			}
+		}
+		h(w, r)
+	})
+}
+
+// NotFound answers where there is no page.
+func (p *Portal) NotFound(w http.ResponseWriter, r *http.Request) {
+	p.guarded(func(w http.ResponseWriter, r *http.Request) {
+		p.refuse(w, r, http.StatusNotFound, sayings.missing)
+	}).ServeHTTP(w, r)
+}
+
+// Sweep removes the sessions that have ended.
+func (p *Portal) Sweep(ctx context.Context) error { return p.sessions.sweep(ctx) }

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package portal
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/i18n"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// views are the pages' templates, each with the layout around it.
+type views struct {
+	pages map[string]*template.Template
+}
+
+func newViews() (*views, error) {
+	layout, err := template.ParseFS(pageFiles, "pages/layout.html")
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the layout of the pages: %w", err)
+	}
+	names, err := fs.Glob(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, err
+	}
+	v := &views{pages: map[string]*template.Template{}}
+	for _, name := range names {
+		base := strings.TrimSuffix(strings.TrimPrefix(name, "pages/"), ".html")
+		if base == "layout" {
+			continue
+		}
+		t, err := layout.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if v.pages[base], err = t.ParseFS(pageFiles, name); err != nil {
+			return nil, fmt.Errorf("cannot read the page %q: %w", base, err)
+		}
+	}
+	return v, nil
+}
+
+// view is what a template is given.
+type view struct {
+	tongue
+
+	// Title is the page's title in English.
+	Title string
+	// SignedIn: the visitor has a session.
+	SignedIn bool
+	// Done says, in English, what has just been done; empty is nothing.
+	Done string
+	// Refusal is what was refused in the form that is shown again.
+	Refusal *refusal
+	// Path is where the visitor is, for the choice of language.
+	Path string
+	Data any
+}
+
+// refusal is a fault in the visitor's words.
+type refusal struct {
+	Message, Remedy string
+	// RetryAt is when the next try is taken; zero is now.
+	RetryAt time.Time
+}
+
+// show answers with a page. status is not 200 where a form is shown again.
+func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
+	v.tongue = p.tongueOf(r)
+	v.Path = r.URL.Path
+	if r.Method == http.MethodGet {
+		v.Done = dones[r.URL.Query().Get("done")]
+	}
+	var b bytes.Buffer
+	if err := p.views.pages[name].ExecuteTemplate(&b, "layout", v); err != nil {
+		p.Log.ErrorContext(r.Context(), "cannot make a page", "page", name, "error", err)
+		http.Error(w, "Internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", v.Lang())
+	w.WriteHeader(status)
+	_, _ = b.WriteTo(w)
+}
+
+// dones are the sentences that a redirect may ask for: a closed list, so that a
+// link shows no words of its author.
+var dones = map[string]string{
+	"signed-out":         i18n.Mark("You are signed out."),
+	"password":           i18n.Mark("The password was changed, and every other browser signed out."),
+	"second-factor":      i18n.Mark("The second factor was changed."),
+	"identifier-added":   i18n.Mark("It was added."),
+	"identifier-dropped": i18n.Mark("It was removed."),
+	"sessions":           i18n.Mark("Every other browser was signed out."),
+	"device-signed-out":  i18n.Mark("The device is signed out. It opens at its next contact."),
+	"device-unlinked":    i18n.Mark("The device no longer belongs to you. It opens at its next contact."),
+	"device-lost":        i18n.Mark("The device is marked as lost. It locks at its next contact."),
+	"device-found":       i18n.Mark("The device is no longer marked as lost."),
+	"deleted":            i18n.Mark("Your account was deleted, and every device of it released."),
+}
+
+// redirect sends the visitor on after a change (303, so that it is not made again).
+func redirect(w http.ResponseWriter, r *http.Request, to, done string) {
+	if done != "" {
+		to += "?done=" + done
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // a path of ours: what a visitor asks for goes through local
+}
+
+// again shows a form once more with what was refused.
+func (p *Portal) again(w http.ResponseWriter, r *http.Request, name string, v view, err error) {
+	f := fault.As(err)
+	if f.Code == fault.Internal {
+		p.fail(w, r, err)
+		return
+	}
+	v.Refusal = p.refusalOf(r, f)
+	status := http.StatusUnprocessableEntity
+	if f.RetryAfter > 0 && f.Code == fault.RateLimited {
+		status = http.StatusTooManyRequests
+	}
+	p.show(w, r, status, name, v)
+}
+
+func (p *Portal) refusalOf(r *http.Request, f *fault.Error) *refusal {
+	t := p.tongueOf(r)
+	out := &refusal{Message: t.fault(f), Remedy: t.remedy(f)}
+	if f.RetryAfter > 0 {
+		out.RetryAt = p.Now().Add(f.RetryAfter)
+	}
+	return out
+}
+
+// saying is a page of nothing but words.
+type saying struct{ title, text string }
+
+// sayings are those pages.
+var sayings = struct{ foreign, form, missing, internal, busy, gone saying }{
+	foreign:  saying{i18n.Mark("This form came from another page"), i18n.Mark("Nothing was changed. Open the page here and try again.")},
+	form:     saying{i18n.Mark("The form cannot be read"), i18n.Mark("Nothing was changed. It is too large or damaged: go back and try again.")},
+	missing:  saying{i18n.Mark("There is nothing here"), i18n.Mark("The address is wrong, or what was here is gone.")},
+	internal: saying{i18n.Mark("Something went wrong"), i18n.Mark("It is our fault, not yours. Try again in a few minutes.")},
+	busy:     saying{i18n.Mark("Too busy just now"), i18n.Mark("Nothing was lost. Try again in a few moments.")},
+	gone:     saying{i18n.Mark("This account was deleted"), i18n.Mark("Every device of it was released.")},
+}
+
+// refuse answers with nothing but words.
+func (p *Portal) refuse(w http.ResponseWriter, r *http.Request, status int, s saying) {
+	p.show(w, r, status, "message", view{Title: s.title, Data: s.text})
+}
+
+// fail answers a request that an error of ours has ended. What it was is in the
+// log alone.
+func (p *Portal) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, words := http.StatusInternalServerError, sayings.internal
+	switch fault.CodeOf(err) {
+	case fault.ServiceUnavailable:
+		status, words = http.StatusServiceUnavailable, sayings.busy
+	case fault.DeviceUnknown, fault.NotLinked:
+		status, words = http.StatusNotFound, sayings.missing
+	case fault.AccountDeleted:
+		status, words = http.StatusGone, sayings.gone
+	case fault.Internal:
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			status, words = http.StatusRequestEntityTooLarge, sayings.form
+			break
+		}
+		p.Log.ErrorContext(r.Context(), "a page failed", "error", err)
+	}
+	p.refuse(w, r, status, words)
+}
+
+// static serves the style, the script and nothing else.
+func (p *Portal) static(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	b, err := staticFiles.ReadFile("static/" + name)
+	if err != nil {
+		p.refuse(w, r, http.StatusNotFound, sayings.missing)
+		return
+	}
+	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	w.Header().Set("Content-Type", types[name[strings.LastIndexByte(name, '.'):]])
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	_, _ = w.Write(b)
+}
