@@ -469,6 +469,13 @@ type Problem struct {
 	Time  *int64 `json:"time,omitempty"`
 	Title string `json:"title"`
 	Type  string `json:"type"`
+
+	// Until With `AccountBlocked` and `RecoveryPending`: when the cause ends, in seconds since the epoch by the service's clock.
+	Until *int64 `json:"until,omitempty"`
+
+	// Versions With `ServiceUnavailable` and 404: the versions of this API that the service serves, where a device asks for
+	// another (`/v2/…`). A device that speaks none of them says so, instead of trying again for ever.
+	Versions *[]int `json:"versions,omitempty"`
 }
 
 // StatementRequest defines model for StatementRequest.

@@ -5,6 +5,7 @@ package accountapi
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +67,9 @@ func NewProblem(f *fault.Error) Problem {
 	if f.AttemptsLeft >= 0 {
 		p.AttemptsLeft = &f.AttemptsLeft
 	}
+	if f.Until > 0 {
+		p.Until = &f.Until
+	}
 	if f.RetryAfter > 0 {
 		s := int(math.Ceil(f.RetryAfter.Seconds()))
 		p.RetryAfter = &s
@@ -91,6 +95,9 @@ func (p Problem) Fault() *fault.Error {
 	if p.RetryAfter != nil && *p.RetryAfter > 0 {
 		f.RetryAfter = time.Duration(min(*p.RetryAfter, maxRetryAfter)) * time.Second
 	}
+	if p.Until != nil && *p.Until > 0 && *p.Until <= maxTime {
+		f.Until = *p.Until
+	}
 	if p.Hint != nil && len(*p.Hint) <= 254 {
 		f.Hint = Plain(*p.Hint, 254)
 	}
@@ -99,6 +106,18 @@ func (p Problem) Fault() *fault.Error {
 
 // maxRetryAfter bounds, in seconds, what a service may ask a device to wait.
 const maxRetryAfter = 72 * 3600
+
+// maxTime is the end of the year 9999, in seconds since the epoch.
+const maxTime = 253402300799
+
+// Version is the version of the account API that this program speaks.
+const Version = 1
+
+// ServesUs reports whether a service that lists the versions it serves is one
+// that this program can speak to. One that lists none has not said.
+func (p Problem) ServesUs() bool {
+	return p.Versions == nil || slices.Contains(*p.Versions, Version)
+}
 
 func nonEmpty(s string) *string {
 	if s == "" {

@@ -46,6 +46,8 @@ func happened(f *fault.Error) string {
 	var b strings.Builder
 	b.WriteString(f.Message)
 	switch {
+	case f.Until > 0:
+		fmt.Fprintf(&b, " It ends at %s.", time.Unix(f.Until, 0).UTC().Format("2006-01-02 15:04 UTC"))
 	case f.RetryAfter > 0:
 		fmt.Fprintf(&b, " The next attempt is taken in %s.", f.RetryAfter.Round(time.Second))
 	case f.AttemptsLeft > 1:

@@ -70,6 +70,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = server.Close() }()
 	p.report.online(server)
+	p.around.online(server)
 	p.keeper.Observe(server)
 	p.flows.Observe(server)
 	p.settle(ctx)
@@ -89,6 +90,7 @@ type parts struct {
 	keeper  *flow.Keeper
 	flows   *flow.Manager
 	report  *report
+	around  *around
 }
 
 func newParts(ctx context.Context, o Options) (*parts, error) {
@@ -102,19 +104,20 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 		o.Log.Error("the record store is not as it should be", "error", problem)
 	}
 	p := &parts{log: o.Log, store: store, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
-	var known lock.KeySet
+	var known lock.Record
 	if evidence.Store == lock.StoreValid {
-		known = evidence.Record.KeySet
+		known = evidence.Record
 	}
+	p.around = &around{time: flow.NewTime(known.TrustedTime, clock{}, built())}
 	var serr error
-	if p.service, serr = newService(o.Config, known); serr != nil {
+	if p.service, serr = newService(o.Config, known.KeySet, p.around); serr != nil {
 		o.Log.Error("cannot use the account service's configuration", "error", serr)
 	}
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Trust: p.service,
 		Record: store, Marker: marker,
 		Gate: noGate{}, Journal: p.journal, Diary: p.journal,
-		Clock:    clock{},
+		Clock: clock{}, Time: p.around.time,
 		Hardware: hardware{sources: o.Config.Device.Identity},
 		Random:   rand.Reader,
 	}, evidence, o.Log)

@@ -93,7 +93,7 @@ func checkConfig(c config.Config, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "accountlockd:", plainly(err))
 		return exitFailed
 	}
-	s, err := newService(c, lock.KeySet{})
+	s, err := newService(c, lock.KeySet{}, nil)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "accountlockd:", plainly(err))
 		return exitFailed

@@ -156,7 +156,7 @@ func TestTheDaemonLeavesNoCoreDump(t *testing.T) {
 // refusals calls everything of a service.
 func refusals(t *testing.T, c config.Config) (map[string]error, error) {
 	t.Helper()
-	s, cause := daemon.NewService(c, lock.KeySet{})
+	s, cause := daemon.NewService(c, lock.KeySet{}, nil)
 	t.Cleanup(func() { s.Close() })
 	creds := flow.Credentials{}
 	out := map[string]error{"end": s.End(t.Context(), creds, "x")}

@@ -8,12 +8,10 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/accountlock/accountlock/internal/bus"
-	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/record"
 )
@@ -79,9 +77,14 @@ func (r *report) recordDetails(reading record.Reading) map[string]string {
 	return d
 }
 
-// Diagnose implements bus.Reporter.
+// Diagnose implements bus.Reporter. It takes no longer than the question to the
+// account service, which is asked beside the rest.
 func (r *report) Diagnose(ctx context.Context, ask bool) []bus.Check {
-	return []bus.Check{r.checkConfig(), r.checkRecord(), r.checkState(), r.checkTier(), r.checkClock(), r.checkService(ctx, ask)}
+	service := make(chan bus.Check, 1)
+	go func() { service <- r.checkService(ctx, ask) }()
+	out := []bus.Check{r.checkConfig(), r.checkRecord(), r.checkState(), r.checkTier(), r.checkClock(ctx)}
+	out = append(out, r.checkNetwork(r.parts.around.Network(ctx))...)
+	return append(out, <-service)
 }
 
 func (r *report) checkConfig() bus.Check {
@@ -126,30 +129,4 @@ func (r *report) checkState() bus.Check {
 
 func (r *report) checkTier() bus.Check {
 	return bus.Check{Name: "tier", Result: "warning", Message: "Tier 0: the record is bound to no TPM; whoever can write it while the device is off can forge it.", Details: map[string]string{"tier": "0"}}
-}
-
-func (r *report) checkClock() bus.Check {
-	now := time.Now()
-	if r.evidence.Record.TrustedTime > now.Unix()+60 {
-		return bus.Check{Name: "clock", Result: "failed", Message: "The clock is behind the account service's last signed time.", Details: map[string]string{"clock": now.UTC().Format(time.RFC3339)}}
-	}
-	return bus.Check{Name: "clock", Result: "ok", Message: "The clock is not behind the account service's last signed time.", Details: map[string]string{"clock": now.UTC().Format(time.RFC3339)}}
-}
-
-// checkService asks for something that needs no device and no secret.
-func (r *report) checkService(ctx context.Context, ask bool) bus.Check {
-	const name = "account service"
-	switch {
-	case !r.Config.Provisioned():
-		return bus.Check{Name: name, Result: "skipped", Message: "None is configured."}
-	case !ask:
-		return bus.Check{Name: name, Result: "skipped", Message: "It was asked often enough for the moment."}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
-	defer cancel()
-	if _, err := r.parts.service.Support(ctx, ""); err != nil {
-		f := fault.As(err)
-		return bus.Check{Name: name, Result: "failed", Message: f.Message + " " + f.Remedy, Details: map[string]string{"error": string(f.Code)}}
-	}
-	return bus.Check{Name: name, Result: "ok", Message: "It answers and is trusted."}
 }

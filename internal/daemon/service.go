@@ -30,15 +30,19 @@ var (
 // newService returns the client of the configured account service. Where the
 // configuration or its files are wrong it is a service that says so at each
 // call, and err is the cause: the device stays as locked as it is, and the
-// daemon stays there to tell why.
-func newService(c config.Config, known lock.KeySet) (service, error) {
+// daemon stays there to tell why. on may be nil where nothing will be asked.
+func newService(c config.Config, known lock.KeySet, on *around) (service, error) {
 	if !c.Provisioned() {
 		return absent{fault.Newf(fault.ServiceUnavailable, "No account service is configured on this device.")}, nil
 	}
-	cl, err := client.New(client.Config{
+	api := client.Config{
 		URL: c.AccountAPI.URL, CAFile: c.AccountAPI.CAFile, Pins: c.AccountAPI.Pins,
 		KeySetFile: c.AccountAPI.KeySet, Known: known,
-	})
+	}
+	if on != nil {
+		api.Around, api.Now = on, on.time.Now
+	}
+	cl, err := client.New(api)
 	if err != nil {
 		f := fault.New(fault.ServiceUntrusted, err)
 		f.Message = "This device's configuration does not say rightly which account service to trust."

@@ -66,8 +66,15 @@ type Error struct {
 	AttemptsLeft int
 	// RetryAfter is how long to wait before the next attempt; 0 is now.
 	RetryAfter time.Duration
+	// Until is when the cause ends, by the account service's clock and in seconds since
+	// the epoch; 0 when unknown.
+	Until int64
 	// Hint is the masked name of the account that the refusal speaks of.
 	Hint string
+	// Cause names the cause more closely than Code, and Details are its evidence;
+	// see internal/diagnose. Neither holds a secret.
+	Cause   string
+	Details map[string]string
 	// Err is the cause for the journal; it is never shown to a person.
 	Err error
 }

@@ -49,13 +49,14 @@ func (m *Manager) state(ctx context.Context) error {
 	if fault.CodeOf(err) == fault.DeviceUnknown && !k.Snapshot().Status.Open() && k.enrolAgain(ctx) == nil {
 		st, err = m.ports.Registry.State(ctx, creds, k.Snapshot().LinkID, n.value)
 	}
-	k.noteContact(err)
+	k.NoteContact(err)
 	if err != nil {
 		return err
 	}
 	if !k.alive(n, nonceLife) {
 		return fault.New(fault.ServiceUnavailable, errors.New("the statement came too late"))
 	}
+	k.noteTime(st.Time)
 	if err := m.actOn(ctx, st); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -86,7 +87,7 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 		f.told = false
 		r, err = f.send(ctx, creds, a)
 	}
-	f.m.keeper.noteContact(err)
+	f.m.keeper.NoteContact(err)
 	if stale(err) {
 		// The service stands elsewhere: its last answer was lost on the way. The
 		// password leads back into step with it.
@@ -181,7 +182,8 @@ func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) er
 		}
 		return f.unlock(ctx, n)
 	default:
-		return fault.New(fault.ServiceUnavailable, errors.New("the account service asks for a step that this version does not know"))
+		found := diagnose.Findings{Attempt: diagnose.Attempt{Stage: diagnose.Answer, Failure: diagnose.UnknownStep}}
+		return diagnose.Of(found).Fault(errors.New("the account service asks for a step that this version does not know"))
 	}
 }
 
@@ -199,6 +201,7 @@ func (f *Flow) accept(n pendingNonce, purpose string) error {
 	case !f.m.keeper.alive(n, g.Lifetime):
 		return fault.New(fault.GrantRefused, errors.New("the grant came too late"))
 	}
+	f.m.keeper.ports.Time.take(g.Time)
 	return nil
 }
 
@@ -255,7 +258,7 @@ func (f *Flow) resend(ctx context.Context) error {
 		return err
 	}
 	r, err := f.m.ports.Conversation.Resend(ctx, creds, f.remote.FlowID)
-	f.m.keeper.noteContact(err)
+	f.m.keeper.NoteContact(err)
 	if err != nil {
 		// Sending too often is no attempt: nothing is kept of it.
 		return err

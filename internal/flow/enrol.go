@@ -23,7 +23,7 @@ func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
 		return creds, nil
 	}
 	id, err := k.ports.Registry.Enrol(ctx, creds, k.ports.Hardware.Identities(r.Identity), k.ports.Hardware.Model())
-	k.noteContact(err)
+	k.NoteContact(err)
 	if err != nil {
 		return Credentials{}, err
 	}

@@ -92,6 +92,9 @@ func NewKeeper(ports Ports, e lock.Evidence, log *slog.Logger) *Keeper {
 	if e.Store == lock.StoreValid {
 		k.record = e.Record
 	}
+	if k.ports.Time == nil {
+		k.ports.Time = NewTime(k.record.TrustedTime, ports.Clock, time.Time{})
+	}
 	// fails locked: what is written next must not read as 'disarmed'.
 	k.record = d.Hold(k.record)
 	if at, err := ports.Diary.LastCheckIn(context.Background()); err == nil {
@@ -205,6 +208,9 @@ func (k *Keeper) amend(ownership, anyway bool, change func(lock.Record) lock.Rec
 	if s := k.ports.Trust.KeySet(); s.Number > after.KeySet.Number {
 		after.KeySet = s
 	}
+	if t := k.ports.Time.signed(); t > 0 {
+		after.TrustedTime = t
+	}
 	err := k.write(before, after, ownership)
 	if err != nil && !anyway {
 		return err
@@ -222,7 +228,7 @@ func (k *Keeper) amend(ownership, anyway bool, change func(lock.Record) lock.Rec
 func (k *Keeper) write(before, after lock.Record, ownership bool) error {
 	same := after
 	same.TrustedTime = before.TrustedTime
-	if reflect.DeepEqual(before, same) {
+	if drift := after.TrustedTime - before.TrustedTime; reflect.DeepEqual(before, same) && max(drift, -drift) <= timeDrift {
 		return nil
 	}
 	if !k.writable {
@@ -310,8 +316,9 @@ func (k *Keeper) alive(n pendingNonce, life time.Duration) bool {
 	return n.epoch == k.epoch && now.ID == n.boot.ID && now.Since-n.boot.Since <= min(life, nonceLife)
 }
 
-// noteContact keeps what a contact with the account service showed.
-func (k *Keeper) noteContact(err error) {
+// NoteContact keeps what a contact with the account service showed; err is its
+// outcome.
+func (k *Keeper) NoteContact(err error) {
 	c := ConnOnline
 	switch fault.CodeOf(err) {
 	case fault.Timeout, fault.Internal, fault.StorageFailed:

@@ -47,7 +47,9 @@ type Manager struct {
 // NewManager returns a manager over k. ctx bounds the operations: when it ends
 // they stop, and the journal holds them for the next start.
 func NewManager(ctx context.Context, k *Keeper, log *slog.Logger) *Manager {
-	return &Manager{keeper: k, ports: k.ports, log: log, ctx: ctx, flows: map[uint64]*Flow{}}
+	m := &Manager{keeper: k, ports: k.ports, log: log, ctx: ctx, flows: map[uint64]*Flow{}}
+	m.ports.Conversation = timed{k.ports.Conversation, k}
+	return m
 }
 
 // Observe sets who hears of flows; before the first one.

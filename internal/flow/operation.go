@@ -98,7 +98,7 @@ func (f *Flow) reserve(ctx context.Context) error {
 		return fault.As(err)
 	}
 	r, err := f.m.ports.Conversation.Answer(ctx, creds, op.FlowID, Answer{Step: remoteConfirm, Confirm: true, Nonce: n.value})
-	k.noteContact(err)
+	k.NoteContact(err)
 	if err == nil {
 		f.setRemote(r)
 		if r.Step != remoteCommit {
@@ -230,7 +230,7 @@ func (f *Flow) commit(ctx context.Context, creds Credentials, op Operation) (loc
 			return lock.Statement{}, "", err
 		}
 		st, receipt, err := f.ask(ctx, creds, op, lost, n)
-		k.noteContact(err)
+		k.NoteContact(err)
 		if err == nil && k.alive(n, nonceLife) {
 			return st, receipt, nil
 		}

@@ -188,7 +188,9 @@ type Ports struct {
 	Journal      Journal
 	Diary        Diary
 	Clock        Clock
-	Hardware     Hardware
+	// Time is shared with who checks certificates; nil is one of the keeper's own.
+	Time     *Time
+	Hardware Hardware
 	// Random is a source of cryptographic randomness.
 	Random io.Reader
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
 	"github.com/accountlock/accountlock/internal/secret"
@@ -179,6 +180,12 @@ func TestARefusalIsWhatTheServiceMaySay(t *testing.T) {
 			f := fault.As(w.begin())
 			if f == nil || f.Code != expected {
 				t.Fatalf("got %v, want %s", f, expected)
+			}
+			if expected == fault.ServiceUnavailable {
+				if f.Cause != string(diagnose.ServiceError) || f.Counted || f.Message == "x" {
+					t.Fatalf("got %+v", f)
+				}
+				return
 			}
 			if expected == code && (!f.Counted || f.AttemptsLeft != 3 || f.Hint != "j•••@example.org[2J") {
 				t.Fatalf("got %+v", f)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
 	"github.com/accountlock/accountlock/internal/lock"
@@ -31,12 +32,12 @@ func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.I
 		return "", c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return "", problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return "", c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	if id := r.JSON200.DeviceId; deviceName.MatchString(id) {
 		return id, nil
 	}
-	return "", malformed(r.HTTPResponse, "no device ID")
+	return "", c.malformed(r.HTTPResponse, "no device ID")
 }
 
 // State implements flow.Registry.
@@ -46,11 +47,17 @@ func (c *Client) State(ctx context.Context, creds flow.Credentials, linkID strin
 		body.LinkId = &linkID
 	}
 	r, err := c.api.StateDeviceWithResponse(with(ctx, creds), creds.ID, &accountapi.StateDeviceParams{IdempotencyKey: newKey()}, body)
+	if onDates(err) {
+		// Nothing secret is sent, and what comes is signed: its time says whether the
+		// clock is wrong or the certificate.
+		ctx = withoutDates(ctx)
+		r, err = c.api.StateDeviceWithResponse(with(ctx, creds), creds.ID, &accountapi.StateDeviceParams{IdempotencyKey: newKey()}, body)
+	}
 	if err != nil {
 		return lock.Statement{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return lock.Statement{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return lock.Statement{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	return c.statement(ctx, r.JSON200.Statement, creds.ID, n)
 }
@@ -68,7 +75,7 @@ func (c *Client) Begin(ctx context.Context, creds flow.Credentials, b flow.Begin
 		return flow.Remote{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return flow.Remote{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	return c.remote(ctx, creds.ID, b.Nonce, r.JSON200, r.HTTPResponse)
 }
@@ -105,7 +112,7 @@ func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID stri
 		return flow.Remote{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return flow.Remote{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	return c.remote(ctx, creds.ID, a.Nonce, r.JSON200, r.HTTPResponse)
 }
@@ -117,7 +124,7 @@ func (c *Client) Resend(ctx context.Context, creds flow.Credentials, flowID stri
 		return flow.Remote{}, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return flow.Remote{}, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return flow.Remote{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	return c.remote(ctx, creds.ID, "", r.JSON200, r.HTTPResponse)
 }
@@ -129,7 +136,7 @@ func (c *Client) End(ctx context.Context, creds flow.Credentials, flowID string)
 		return c.diagnose(ctx, err)
 	}
 	if r.StatusCode() != http.StatusNoContent {
-		return problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	return nil
 }
@@ -144,7 +151,7 @@ func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, s *a
 		out.Expires = *s.Expires
 	}
 	if !token.MatchString(out.FlowID) || len(out.Step) > 32 || len(value(s.Captcha)) > maxCaptcha {
-		return flow.Remote{}, malformed(resp, "a step out of bounds")
+		return flow.Remote{}, c.malformed(resp, "a step out of bounds")
 	}
 	if s.Grant != nil {
 		claims, err := c.claims(ctx, *s.Grant, accountapi.TypeGrant, deviceID, n)
@@ -253,12 +260,14 @@ func link(l *accountapi.LinkClaim) lock.Link {
 	return lock.Link{ID: l.Id, Generation: uint64(max(l.Generation, 0))}
 }
 
-func malformed(resp *http.Response, what string) error {
+func (c *Client) malformed(resp *http.Response, what string) error {
 	status := 0
 	if resp != nil {
 		status = resp.StatusCode
 	}
-	return fault.New(fault.ServiceUnavailable, fmt.Errorf("the account service's answer (%d) is not what the API promises: %s", status, what))
+	f := c.unpromised(&statusError{status: status, failure: diagnose.Garbled})
+	f.Err = fmt.Errorf("the account service's answer (%d) is not what the API promises: %s", status, what)
+	return f
 }
 
 func value(s *string) string {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
 	"github.com/accountlock/accountlock/internal/lock"
@@ -38,18 +39,29 @@ type Config struct {
 	Known lock.KeySet
 	// PortalURL is asked, without any secret, whether a login page is in between,
 	// once the service cannot be reached or trusted; empty is http:// and its host.
-	PortalURL string
-	// Now is the clock that certificates are checked by; nil is time.Now.
+	// NobodyURL is asked besides, and is nobody's; empty is an address of RFC 5737.
+	// Where neither is set, nothing is asked about a service on this machine itself.
+	PortalURL, NobodyURL string
+	// Now is the time that certificates are checked by; nil is time.Now.
 	Now func() time.Time
+	// Around is what the device knows besides a call's own error; nil is nothing.
+	Around Surroundings
 }
 
 // Client is the account service as a device sees it. It is safe for concurrent
 // use.
 type Client struct {
-	api    *accountapi.ClientWithResponses
-	http   *http.Client
-	trust  *trust
-	portal *portal
+	api  *accountapi.ClientWithResponses
+	http *http.Client
+	// undated takes certificates that are wrong in their dates alone: for
+	// statements, with which nothing secret is sent.
+	undated *http.Client
+	trust   *trust
+	portal  *portal
+	around  Surroundings
+	now     func() time.Time
+	// askAlways asks for a login page even where the service is this machine.
+	askAlways bool
 	// callTime is the constant, and shorter in tests.
 	callTime time.Duration
 
@@ -67,10 +79,10 @@ var (
 const (
 	// dialTime bounds the way to a connection, and shakeTime that and TLS on top.
 	dialTime  = 4 * time.Second
-	shakeTime = 6 * time.Second
+	shakeTime = 5 * time.Second
 	// callTime bounds one call with all its repetitions, on top of the caller's
 	// own bound.
-	callTime = 8 * time.Second
+	callTime = 7 * time.Second
 	// maxBody bounds an answer, in bytes.
 	maxBody = 256 << 10
 )
@@ -93,8 +105,24 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl := &Client{trust: t, portal: newPortal(c.PortalURL, u), callTime: callTime}
-	cl.http = &http.Client{
+	cl := &Client{
+		trust: t, portal: newPortal(c.PortalURL, c.NobodyURL, u), callTime: callTime,
+		around: c.Around, now: c.Now, askAlways: c.PortalURL != "" || c.NobodyURL != "",
+	}
+	if cl.now == nil {
+		cl.now = time.Now
+	}
+	cl.http, cl.undated = newHTTP(d), newHTTP(d.undated())
+	cl.api, err = accountapi.NewClientWithResponses(c.URL, accountapi.WithHTTPClient(cl))
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %q as the account service's address: %w", c.URL, err)
+	}
+	return cl, nil
+}
+
+// newHTTP returns HTTP over d's connections.
+func newHTTP(d *dialer) *http.Client {
+	return &http.Client{
 		Transport: &http.Transport{
 			DialTLSContext:         d.dial,
 			ResponseHeaderTimeout:  callTime,
@@ -108,11 +136,6 @@ func New(c Config) (*Client, error) {
 		// A signed request is for this address and no other.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	cl.api, err = accountapi.NewClientWithResponses(c.URL, accountapi.WithHTTPClient(cl))
-	if err != nil {
-		return nil, fmt.Errorf("cannot use %q as the account service's address: %w", c.URL, err)
-	}
-	return cl, nil
 }
 
 func http1() *http.Protocols {
@@ -125,7 +148,10 @@ func http1() *http.Protocols {
 func (c *Client) KeySet() lock.KeySet { return c.trust.current() }
 
 // Close lets go of idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.undated.CloseIdleConnections()
+}
 
 // maxContacts bounds how many contacts for support are shown.
 const maxContacts = 32
@@ -137,7 +163,7 @@ func (c *Client) Support(ctx context.Context, region string) ([]flow.Contact, er
 		return nil, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return nil, problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return nil, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	var out []flow.Contact
 	for _, s := range r.JSON200.Contacts {
@@ -152,7 +178,7 @@ func (c *Client) Support(ctx context.Context, region string) ([]flow.Contact, er
 }
 
 // problem returns what an answer that is not the expected one means.
-func problem(resp *http.Response, body []byte, p *accountapi.Problem) error {
+func (c *Client) problem(resp *http.Response, body []byte, p *accountapi.Problem) error {
 	status := 0
 	if resp != nil {
 		status = resp.StatusCode
@@ -163,9 +189,13 @@ func problem(resp *http.Response, body []byte, p *accountapi.Problem) error {
 	}
 	switch {
 	case f == nil:
-		f = fault.New(fault.ServiceUnavailable, fmt.Errorf("the account service answered %d with %d bytes that are no problem of this API", status, len(body)))
-	case !serviceMaySay(f.Code):
-		f = fault.New(fault.ServiceUnavailable, fmt.Errorf("the account service answered %d: %s", status, f.Code))
+		f = c.unpromised(&statusError{status: status, size: len(body), failure: diagnose.Status})
+	case f.Code == fault.ServiceUnavailable && !p.ServesUs():
+		f = c.unpromised(&statusError{status: status, failure: diagnose.OtherVersions})
+	case f.Code == fault.ServiceUnavailable, !serviceMaySay(f.Code):
+		v := c.unpromised(&statusError{status: max(status, 500), failure: diagnose.Status})
+		v.RetryAfter = f.RetryAfter
+		f = v
 	case f.Code == fault.NotAuthorized:
 		f = fault.New(fault.DeviceUnknown, errors.New("the account service does not take this device's signature"))
 	}
@@ -173,6 +203,11 @@ func problem(resp *http.Response, body []byte, p *accountapi.Problem) error {
 		f.RetryAfter = retryAfter(resp.Header)
 	}
 	return f
+}
+
+// unpromised is the verdict on an answer that is not of this API.
+func (c *Client) unpromised(err *statusError) *fault.Error {
+	return diagnose.Of(diagnose.Findings{Attempt: attempt(err, c.portal.host)}).Fault(err)
 }
 
 // serviceMaySay lists what the service can know. That the network is down, or

@@ -4,40 +4,86 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
-	"syscall"
+	"slices"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
+// Surroundings are what the device knows besides a call's own error. Both answer
+// within a second and send nothing to any network.
+type Surroundings interface {
+	Network(context.Context) diagnose.Network
+	Clock(context.Context) diagnose.Clock
+}
+
 // diagnose says what kept a call from being answered, from the evidence in the
-// error and never from a guess.
+// error and what the device finds around it, never from a guess.
 func (c *Client) diagnose(ctx context.Context, err error) error {
 	var f *fault.Error
-	if errors.As(err, &f) {
+	switch {
+	case errors.As(err, &f):
 		return f
+	case errors.Is(err, errUnsigned):
+		return fault.New(fault.Internal, err)
+	case errors.Is(err, context.Canceled):
+		return fault.New(fault.Timeout, err)
 	}
-	code := causeOf(err)
-	if unconnected(err) && code != fault.NetworkUnavailable && code != fault.CaptivePortal && c.portal.between(ctx) {
-		code = fault.CaptivePortal
+	found := diagnose.Findings{Attempt: attempt(err, c.portal.host)}
+	c.lookAround(ctx, &found)
+	return diagnose.Of(found).Fault(quoteless(err))
+}
+
+// lookAround gathers what bears on the call's failure: the network where there was no
+// connection, a login page where the connection was with nobody that could be
+// trusted, the clock where dates did not fit.
+func (c *Client) lookAround(ctx context.Context, f *diagnose.Findings) {
+	ctx = context.WithoutCancel(ctx) // bounded by its own
+	a := f.Attempt
+	if a.Stage == diagnose.Answer {
+		return
 	}
-	return fault.New(code, quoteless(err))
+	if a.Failure == diagnose.Dates {
+		f.Clock = c.clock(ctx)
+		return
+	}
+	if c.around != nil && a.Stage != diagnose.Handshake {
+		f.Network = c.around.Network(ctx)
+	}
+	// Without a network there is nobody to ask, and nothing stands between the
+	// device and itself.
+	if diagnose.Local(f.Network) == "" && !onLoopback(a.Addresses) || c.askAlways {
+		f.Portal = c.portal.ask(ctx)
+	}
+}
+
+func (c *Client) clock(ctx context.Context) diagnose.Clock {
+	if c.around != nil {
+		return c.around.Clock(ctx)
+	}
+	return diagnose.Clock{System: c.now()}
+}
+
+func onLoopback(in []netip.Addr) bool {
+	return len(in) > 0 && !slices.ContainsFunc(in, func(a netip.Addr) bool { return !a.IsLoopback() })
 }
 
 // quoteless returns err if its text is our side's. What net/http and encoding/json
 // say of an answer quotes it, and the answer may quote what was sent.
 func quoteless(err error) error {
 	var (
-		op    *net.OpError
-		shake *handshakeError
+		op     *net.OpError
+		shake  *handshakeError
+		status *statusError
 	)
-	if errors.As(err, &op) || errors.As(err, &shake) {
+	if errors.As(err, &op) || errors.As(err, &shake) || errors.As(err, &status) {
 		return err
 	}
 	for _, own := range []error{
@@ -53,73 +99,4 @@ func quoteless(err error) error {
 		inner = next
 	}
 	return fmt.Errorf("cannot read what the account service answered (%T)", inner)
-}
-
-func causeOf(err error) fault.Code {
-	var (
-		shake *handshakeError
-		dns   *net.DNSError
-	)
-	switch {
-	case errors.As(err, &shake):
-		return shake.cause()
-	case errors.Is(err, accountapi.ErrUntrusted), errors.Is(err, accountapi.ErrUnknownKey):
-		return fault.ServiceUntrusted
-	case errors.As(err, &dns), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH),
-		errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.EHOSTDOWN), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fault.NetworkUnavailable
-	case errors.Is(err, context.Canceled):
-		return fault.Timeout
-	case errors.Is(err, errUnsigned):
-		return fault.Internal
-	default:
-		// Refused, reset, silent, cut short, or not what the API promises.
-		return fault.ServiceUnavailable
-	}
-}
-
-// unconnected reports whether the call did not even get as far as a trusted
-// connection.
-func unconnected(err error) bool {
-	var shake *handshakeError
-	var op *net.OpError
-	return errors.As(err, &shake) || (errors.As(err, &op) && op.Op == "dial")
-}
-
-// handshakeError is the error of a connection that was made and then failed to
-// become TLS with the account service.
-type handshakeError struct {
-	err error
-	// datesAlone: everything but the dates of the certificates holds.
-	datesAlone bool
-}
-
-// Error implements error.
-func (e *handshakeError) Error() string { return "cannot agree on TLS: " + e.err.Error() }
-
-// Unwrap returns the cause.
-func (e *handshakeError) Unwrap() error { return e.err }
-
-func (e *handshakeError) cause() fault.Code {
-	var (
-		record tls.RecordHeaderError
-		slow   net.Error
-	)
-	switch {
-	case e.datesAlone:
-		// With a service that is looked after, the clock is what is wrong.
-		return fault.ClockWrong
-	case errors.As(e.err, &record) && string(record.RecordHeader[:]) == "HTTP/":
-		// A page where the account service should be, in plain text.
-		return fault.CaptivePortal
-	case errors.Is(e.err, context.Canceled):
-		return fault.Timeout
-	case errors.As(e.err, &slow) && slow.Timeout(), errors.Is(e.err, context.DeadlineExceeded),
-		errors.Is(e.err, io.EOF), errors.Is(e.err, io.ErrUnexpectedEOF),
-		errors.Is(e.err, syscall.ECONNRESET), errors.Is(e.err, syscall.EPIPE):
-		// Cut or silent: it has said nothing that could be distrusted.
-		return fault.ServiceUnavailable
-	default:
-		return fault.ServiceUntrusted
-	}
 }

@@ -14,7 +14,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/accountlock/accountlock/internal/diagnose"
 )
 
 // maxFile bounds, in bytes, a CA or key set file.
@@ -51,26 +54,51 @@ func newDialer(c Config) (*dialer, error) {
 }
 
 // dial is http.Transport's DialTLSContext. Its own handshake lets every error
-// in it be told from those of the network.
+// in it be told from those of the network. Of a name with addresses of both kinds,
+// the second kind is tried when the first has not answered for 300 ms (RFC 8305).
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, shakeTime)
 	defer cancel()
-	raw, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, network, address)
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	host, _, err := net.SplitHostPort(address)
+	on := trailOf(ctx)
+	on.reach(diagnose.Resolve)
+	tcp := &net.Dialer{Timeout: dialTime, Control: func(_, address string, _ syscall.RawConn) error {
+		on.tried(address)
+		return nil
+	}}
+	conn, err := tcp.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, errors.Join(err, raw.Close())
+		return nil, err
 	}
+	on.reach(diagnose.Handshake)
 	config := d.config.Clone()
 	config.ServerName = host
-	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
-		return nil, &handshakeError{err: err, datesAlone: d.datesAlone(err, host)}
+	raw := &recorded{Conn: conn}
+	secure := tls.Client(raw, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		defer conn.Close()
+		return nil, d.shaken(err, host, raw)
 	}
-	return conn, nil
+	on.reach(diagnose.Answer)
+	return secure, nil
+}
+
+// undated returns a dialer to which the dates of certificates do not matter; all
+// else about them does. Over its connections nothing secret may be sent.
+func (d *dialer) undated() *dialer {
+	u := &dialer{config: d.config.Clone(), pins: d.pins}
+	u.config.InsecureSkipVerify = true // VerifyConnection does all of it but the dates
+	u.config.VerifyConnection = func(s tls.ConnectionState) error {
+		chains, err := u.timeless(s.PeerCertificates, s.ServerName)
+		if err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+		}
+		return u.pinned(chains)
+	}
+	return u
 }
 
 // pinned returns errPin where keys are pinned, and none of the chains has one.
@@ -88,19 +116,13 @@ func (d *dialer) pinned(chains [][]*x509.Certificate) error {
 	return errPin
 }
 
-// datesAlone reports whether the handshake failed on dates, and would have
-// passed at a time at which the certificates are good: a stranger's expired
-// certificate is a stranger's.
-func (d *dialer) datesAlone(err error, host string) bool {
-	var (
-		invalid x509.CertificateInvalidError
-		verify  *tls.CertificateVerificationError
-	)
-	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired || !errors.As(err, &verify) || len(verify.UnverifiedCertificates) == 0 {
-		return false
+// timeless verifies certificates at a time at which they are good.
+func (d *dialer) timeless(certs []*x509.Certificate, host string) ([][]*x509.Certificate, error) {
+	if len(certs) == 0 {
+		return nil, errors.New("there is no certificate")
 	}
 	opts := x509.VerifyOptions{Roots: d.config.RootCAs, DNSName: host, Intermediates: x509.NewCertPool()}
-	for i, cert := range verify.UnverifiedCertificates {
+	for i, cert := range certs {
 		if cert.NotBefore.After(opts.CurrentTime) {
 			opts.CurrentTime = cert.NotBefore.Add(time.Second)
 		}
@@ -108,8 +130,7 @@ func (d *dialer) datesAlone(err error, host string) bool {
 			opts.Intermediates.AddCert(cert)
 		}
 	}
-	chains, err := verify.UnverifiedCertificates[0].Verify(opts)
-	return err == nil && d.pinned(chains) == nil
+	return certs[0].Verify(opts)
 }
 
 func parsePins(in []string) ([][sha256.Size]byte, error) {

@@ -162,7 +162,7 @@ func (c *Client) catchUp(ctx context.Context) error {
 	}
 	if r.JSON200 == nil {
 		return fault.New(fault.ServiceUnavailable, fmt.Errorf("cannot catch up with the key sets: %w",
-			problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)))
+			c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)))
 	}
 	for _, token := range r.JSON200.KeySets {
 		if err := c.trust.advance(token); err != nil {

@@ -20,8 +20,31 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/flow"
 )
+
+// undatedKey marks, in its context, a call that the dates of certificates do not keep
+// back. State alone sets it.
+type undatedKey struct{}
+
+func withoutDates(ctx context.Context) context.Context {
+	return context.WithValue(ctx, undatedKey{}, true)
+}
+
+// way returns the connections that a call may take.
+func (c *Client) way(ctx context.Context) *http.Client {
+	if ctx.Value(undatedKey{}) != nil {
+		return c.undated
+	}
+	return c.http
+}
+
+// onDates reports whether a call failed on the dates of certificates alone.
+func onDates(err error) bool {
+	var shake *handshakeError
+	return errors.As(err, &shake) && shake.failure == diagnose.Dates
+}
 
 // credsKey carries the credentials of a signed call in its context.
 type credsKey struct{}
@@ -66,7 +89,7 @@ func (c *Client) signed(req *http.Request, s signer) (*http.Response, error) {
 		if err := accountapi.SignRequest(again, b.bytes, s.key, s.keyID, c.takeNonce()); err != nil {
 			return nil, err
 		}
-		resp, err := c.http.Do(again) //nolint:gosec // the configuration names the host, and redirects are not followed
+		resp, err := c.way(req.Context()).Do(again) //nolint:gosec // the configuration names the host, and redirects are not followed
 		if err != nil {
 			if !broken && connectionBroke(err, reused) {
 				broken = true
@@ -198,10 +221,14 @@ func (c *Client) putNonce(n string) {
 // signs, repeats, and bounds the time and the size of what comes back.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), c.callTime)
+	ctx, on := newTrail(ctx)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { on.reach(diagnose.Answer) }})
 	resp, err := c.send(req.WithContext(ctx))
 	if err != nil {
 		cancel()
-		return nil, err
+		e := &callError{err: err}
+		e.stage, e.addresses = on.read()
+		return nil, e
 	}
 	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody, done: cancel}
 	return resp, nil
@@ -209,7 +236,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 
 func (c *Client) send(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
-		return c.http.Do(req) //nolint:gosec // as in signed
+		return c.way(req.Context()).Do(req) //nolint:gosec // as in signed
 	}
 	s, ok := req.Context().Value(credsKey{}).(signer)
 	if !ok {

@@ -76,7 +76,7 @@ func (a Account) refusal(now time.Time) error {
 	}
 	f := fault.Newf(fault.AccountBlocked, "The account service has blocked this account until %s.",
 		a.BlockedUntil.Format("2006-01-02 15:04 MST"))
-	f.RetryAfter = a.BlockedUntil.Sub(now)
+	f.RetryAfter, f.Until = a.BlockedUntil.Sub(now), a.BlockedUntil.Unix()
 	return f
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"regexp"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -94,8 +95,18 @@ func unrouted(mux *http.ServeMux, r *http.Request, h http.Header) error {
 		h.Set("Allow", probe.header.Get("Allow"))
 		return narrowed(http.StatusMethodNotAllowed, "This address does not take this method.")
 	}
+	if otherVersion.MatchString(r.URL.Path) {
+		return &statusError{
+			status: http.StatusNotFound, versions: []int{accountapi.Version},
+			fault: fault.Newf(fault.ServiceUnavailable, "This version of the account API is not served here."),
+		}
+	}
 	return narrowed(http.StatusNotFound, "There is nothing at this address.")
 }
+
+// otherVersion is an address of a version of the account API; our own version's
+// addresses that are none stay what they are.
+var otherVersion = regexp.MustCompile(`^/v([02-9]|[1-9][0-9]+)/`)
 
 func (s *Server) panicked(rec *recorder, r *http.Request, p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does

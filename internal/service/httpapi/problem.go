@@ -21,6 +21,8 @@ import (
 type statusError struct {
 	status int
 	fault  *fault.Error
+	// versions are those of the API that are served, where another was asked for.
+	versions []int
 }
 
 // Error implements error.
@@ -54,6 +56,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var narrow *statusError
 	if errors.As(err, &narrow) {
 		p.Status = narrow.status
+		if narrow.versions != nil {
+			p.Versions = &narrow.versions
+		}
 	}
 	if f.Code == fault.Internal || f.Code == fault.StorageFailed {
 		incident := rand.Text()[:10]
