@@ -300,9 +300,12 @@ type Claims struct {
 	Lost *LostClaim `json:"lost,omitempty"`
 
 	// Nonce The device's own; absent in a receipt.
-	Nonce   *string       `json:"nonce,omitempty"`
-	Purpose ClaimsPurpose `json:"purpose"`
-	Status  *ClaimsStatus `json:"status,omitempty"`
+	Nonce *string `json:"nonce,omitempty"`
+
+	// OfflineKey A public X25519 key (RFC 7748), base64url without padding.
+	OfflineKey *OfflineKey   `json:"offline_key,omitempty"`
+	Purpose    ClaimsPurpose `json:"purpose"`
+	Status     *ClaimsStatus `json:"status,omitempty"`
 }
 
 // ClaimsPurpose defines model for Claims.Purpose.
@@ -359,6 +362,9 @@ type FlowAnswer struct {
 
 	// Nonce 32 random bytes of the device, base64url without padding.
 	Nonce *Nonce `json:"nonce,omitempty"`
+
+	// OfflineKey A public X25519 key (RFC 7748), base64url without padding.
+	OfflineKey *OfflineKey `json:"offline_key,omitempty"`
 
 	// Password UTF-8; normalised to NFC by the service.
 	Password *Secret  `json:"password,omitempty"`
@@ -437,6 +443,9 @@ type LostClaim struct {
 
 // Nonce 32 random bytes of the device, base64url without padding.
 type Nonce = string
+
+// OfflineKey A public X25519 key (RFC 7748), base64url without padding.
+type OfflineKey = string
 
 // Problem defines model for Problem.
 type Problem struct {
@@ -755,6 +764,14 @@ type ClientInterface interface {
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
 	//
+	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+	// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+	// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+	// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+	// device is marked lost.
+	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -776,6 +793,14 @@ type ClientInterface interface {
 	// - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
+	//
+	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+	// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+	// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+	// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+	// device is marked lost.
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
@@ -1029,6 +1054,14 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
 //
+// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+// device is marked lost.
+//
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 // A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -1060,6 +1093,14 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 //   - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
+//
+// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+// device is marked lost.
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
@@ -1853,6 +1894,14 @@ type ClientWithResponsesInterface interface {
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
 	//
+	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+	// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+	// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+	// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+	// device is marked lost.
+	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -1874,6 +1923,14 @@ type ClientWithResponsesInterface interface {
 	// - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
+	//
+	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+	// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+	// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+	// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+	// device is marked lost.
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
@@ -2613,6 +2670,14 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
 //
+// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+// device is marked lost.
+//
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 // A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -2640,6 +2705,14 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 //   - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
+//
+// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
+// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
+// `link`, and both derive the key of the link's offline codes (OCRA, RFC 6287, suite `OCRA-1:HOTP-SHA256-8:QN10`):
+// 32 bytes of HKDF-SHA256 (RFC 5869) over the shared secret of X25519 (RFC 7748), without salt, with the info
+// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
+// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
+// device is marked lost.
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.

@@ -49,6 +49,11 @@ type Record struct {
 	MarkerHash []byte `json:"marker_hash,omitempty"`
 	// RecoveryHash is the SHA-256 of the recovery code given at link time.
 	RecoveryHash []byte `json:"recovery_hash,omitempty"`
+	// OfflineKey is what offline codes are computed under, agreed with the account
+	// service when the link was made; empty where none was. Secret.
+	OfflineKey []byte `json:"offline_key,omitempty"`
+	// Offline is the challenge outstanding, and the attempts at it.
+	Offline Offline `json:"offline,omitzero"`
 	// Lost: the owner marked the device lost, and has not unlocked it since.
 	Lost bool `json:"lost,omitempty"`
 	// LostMessage and LostContact are what the owner asks the finder to read.
@@ -70,12 +75,12 @@ type Record struct {
 	TrustedTime int64 `json:"trusted_time,omitempty"`
 }
 
-// String keeps the device key out of every log.
+// String keeps the record's secrets out of every log.
 func (r Record) String() string {
 	return "lock record of " + r.DeviceID
 }
 
-// GoString keeps the device key out of %#v.
+// GoString keeps them out of %#v.
 func (r Record) GoString() string { return r.String() }
 
 // Blank reports whether nothing was ever written to the record.
@@ -103,8 +108,10 @@ type Change struct {
 	Hint         string
 	MarkerHash   []byte
 	RecoveryHash []byte
-	LostMessage  string
-	LostContact  string
+	// OfflineKey is what a new link's offline codes are computed under. Secret.
+	OfflineKey  []byte
+	LostMessage string
+	LostContact string
 	// SpendRecovery: the recovery code was used, and is good no more.
 	SpendRecovery bool
 	// Time is the account service's signed time, in seconds since the epoch.
@@ -128,7 +135,7 @@ func (r Record) Apply(effects []Effect, c Change) Record {
 			r.Armed = false
 			r.clearLock()
 			r.AccountID, r.Hint, r.Link, r.LinkedAt = "", "", Link{}, 0
-			r.RecoveryHash = nil
+			r.RecoveryHash, r.OfflineKey = nil, nil
 		case MarkLost:
 			r.Armed, r.Lost = true, true
 			r.LostMessage, r.LostContact = c.LostMessage, c.LostContact
@@ -156,6 +163,7 @@ func (r *Record) arm(c Change) {
 	r.clearLock()
 	r.Link, r.AccountID, r.Hint = c.Link, c.AccountID, c.Hint
 	r.MarkerHash, r.RecoveryHash, r.LinkedAt = c.MarkerHash, c.RecoveryHash, c.Time
+	r.OfflineKey = c.OfflineKey
 }
 
 // rearm keeps the link's history and gives it a new marker: an unlock.
@@ -163,8 +171,8 @@ func (r *Record) rearm(c Change) {
 	r.Armed = true
 	r.clearLock()
 	if c.Link.ID != r.Link.ID {
-		// Another link's recovery code and date are not this one's.
-		r.RecoveryHash, r.LinkedAt = nil, c.Time
+		// Another link's codes and date are not this one's.
+		r.RecoveryHash, r.OfflineKey, r.LinkedAt = nil, nil, c.Time
 	}
 	if c.SpendRecovery {
 		r.RecoveryHash = nil
@@ -175,7 +183,7 @@ func (r *Record) rearm(c Change) {
 func (r *Record) clearLock() {
 	r.Lost, r.LostMessage, r.LostContact = false, "", ""
 	r.Rebuilt, r.Distrusted = false, false
-	r.Wait, r.Attempts = Wait{}, Attempts{}
+	r.Wait, r.Attempts, r.Offline = Wait{}, Attempts{}, Offline{}
 }
 
 // adopt takes over the link that the service named, where it named one.
@@ -185,6 +193,9 @@ func (r *Record) adopt(c Change) {
 	}
 	if c.Link.ID != r.Link.ID {
 		r.AccountID, r.Hint, r.RecoveryHash, r.LinkedAt = "", c.Hint, nil, 0
+		// fails locked: what answers the old link's challenge opens nothing. The
+		// attempts stand: nobody gets fresh ones by changing the link.
+		r.OfflineKey, r.Offline = nil, r.Offline.Ask("")
 	}
 	r.Link = c.Link
 }
