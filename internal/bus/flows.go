@@ -82,6 +82,7 @@ func promptMap(p flow.Prompt) map[string]dbus.Variant {
 	}
 	for key, s := range map[string]string{
 		"account-hint": p.AccountHint, "captcha": p.Captcha, "sent-to": p.SentTo, "recovery-code": p.RecoveryCode,
+		"challenge": p.Challenge,
 	} {
 		if s != "" {
 			out[key] = dbus.MakeVariant(s)
@@ -93,8 +94,10 @@ func promptMap(p flow.Prompt) map[string]dbus.Variant {
 	if len(p.RecoveryGroups) > 0 {
 		out["recovery-groups"] = dbus.MakeVariant(p.RecoveryGroups)
 	}
-	if p.Expires > 0 {
-		out["expires"] = dbus.MakeVariant(uint64(p.Expires))
+	for key, t := range map[string]int64{"expires": p.Expires, "until": p.Until} {
+		if t > 0 {
+			out[key] = dbus.MakeVariant(uint64(t))
+		}
 	}
 	return out
 }

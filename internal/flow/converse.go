@@ -38,6 +38,8 @@ func (f *Flow) handle(ctx context.Context, step Step, a answer) error {
 		err = f.attempt(ctx, Answer{Step: remoteCode, Code: a.code})
 	case StepConfirm:
 		err = f.confirm(ctx, a)
+	case StepOffline:
+		err = f.byOfflineCode(ctx, a.code)
 	case StepRecovery:
 		err = f.byRecoveryCode(ctx, a.code)
 	default:

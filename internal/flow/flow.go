@@ -95,6 +95,7 @@ func (f *Flow) View() View {
 // The ways through a flow; the values are those of the D-Bus property Methods.
 const (
 	methodPassword = "password"
+	methodOffline  = "offline-code"
 	methodRecovery = "recovery-code"
 )
 
@@ -104,7 +105,14 @@ func (f *Flow) methods() []string {
 		return []string{} // the account is verified: there is no other way now
 	}
 	out := []string{methodPassword}
-	if f.kind == lock.KindUnlock && f.m.keeper.Snapshot().HasRecovery {
+	if f.kind != lock.KindUnlock {
+		return out
+	}
+	s := f.m.keeper.Snapshot()
+	if s.HasOffline {
+		out = append(out, methodOffline)
+	}
+	if s.HasRecovery {
 		out = append(out, methodRecovery)
 	}
 	return out
@@ -220,7 +228,32 @@ func (f *Flow) Choose(method string) error {
 
 func (f *Flow) choose(method string) error {
 	f.mu.Lock()
+	err := f.mayChoose(method)
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	step, prompt, err := f.entry(method)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
 	defer f.mu.Unlock()
+	// Once more: what was prepared for may be over.
+	if err := f.mayChoose(method); err != nil {
+		return err
+	}
+	f.err = nil
+	if first, _ := f.m.first(f.kind); first == StepIdentify {
+		f.told, f.identifier, f.useHint = false, "", false
+	}
+	f.step, f.prompt = step, prompt
+	f.timer.Reset(idleTime)
+	return nil
+}
+
+// mayChoose returns the refusal of a way that is not open. f.mu is held.
+func (f *Flow) mayChoose(method string) error {
 	switch {
 	case !f.step.waits() || f.busy:
 		return fault.New(fault.WrongStep, nil)
@@ -229,16 +262,21 @@ func (f *Flow) choose(method string) error {
 	case !slices.Contains(f.methods(), method):
 		return fault.Newf(fault.InvalidArgument, "The way %q is not open in this flow.", printable(method))
 	}
-	f.err = nil
-	f.step, f.prompt = f.m.first(f.kind)
-	if f.step == StepIdentify {
-		f.told, f.identifier, f.useHint = false, "", false
-	}
-	if method == methodRecovery {
-		f.step, f.prompt = StepRecovery, recoveryPrompt(f.m.keeper.Snapshot())
-	}
-	f.timer.Reset(idleTime)
 	return nil
+}
+
+// entry returns the step at which a way begins.
+func (f *Flow) entry(method string) (Step, Prompt, error) {
+	switch method {
+	case methodOffline:
+		p, err := f.m.keeper.challengePrompt()
+		return StepOffline, p, err
+	case methodRecovery:
+		return StepRecovery, recoveryPrompt(f.m.keeper.Snapshot()), nil
+	default:
+		step, p := f.m.first(f.kind)
+		return step, p, nil
+	}
 }
 
 // Resend has the code of the current step sent again.

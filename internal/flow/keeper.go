@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,19 +36,22 @@ const (
 
 // Snapshot is what may be shown of the lock at one moment.
 type Snapshot struct {
-	Status       lock.Status
-	DeviceID     string
-	AccountID    string
-	Hint         string
-	LinkID       string
-	LinkedAt     int64
-	LostMessage  string
-	LostContact  string
+	Status      lock.Status
+	DeviceID    string
+	AccountID   string
+	Hint        string
+	LinkID      string
+	LinkedAt    int64
+	LostMessage string
+	LostContact string
+	// RetryAfter is the longest of the waits that run, each of one way alone.
 	RetryAfter   time.Duration
 	Connectivity Connectivity
 	LastCheckIn  int64
 	// HasRecovery: a recovery code was given for this link and is not spent.
 	HasRecovery bool
+	// HasOffline: the record has a key of offline codes.
+	HasOffline bool
 	// Rule is what made the state.
 	Rule string
 }
@@ -118,11 +122,13 @@ func (k *Keeper) snapshot() Snapshot {
 	s := Snapshot{
 		Status: k.status, DeviceID: r.DeviceID, AccountID: r.AccountID, Hint: r.Hint,
 		LinkID: r.Link.ID, LinkedAt: r.LinkedAt, Connectivity: k.conn,
-		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0,
+		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0, HasOffline: len(r.OfflineKey) > 0,
 	}
-	if r.Wait.Seconds > 0 {
-		left := r.Wait.Left(k.ports.Clock.Boot())
-		s.RetryAfter = (left + time.Second - 1).Truncate(time.Second)
+	if waits := []lock.Wait{r.Wait, r.Attempts.Wait, r.Offline.Attempts.Wait}; slices.ContainsFunc(waits, lock.Wait.Runs) {
+		boot := k.ports.Clock.Boot()
+		for _, w := range waits {
+			s.RetryAfter = max(s.RetryAfter, (w.Left(boot) + time.Second - 1).Truncate(time.Second))
+		}
 	}
 	if r.Lost {
 		s.LostMessage, s.LostContact = r.LostMessage, r.LostContact

@@ -97,7 +97,7 @@ func (f *Flow) reserve(ctx context.Context) error {
 	if err := f.m.ports.Journal.Begin(ctx, op); err != nil {
 		return fault.As(err)
 	}
-	r, err := f.m.ports.Conversation.Answer(ctx, creds, op.FlowID, Answer{Step: remoteConfirm, Confirm: true, Nonce: n.value})
+	r, err := f.m.ports.Conversation.Answer(ctx, creds, op.FlowID, Answer{Step: remoteConfirm, Confirm: true, AgreeOffline: true, Nonce: n.value})
 	k.NoteContact(err)
 	if err == nil {
 		f.setRemote(r)
@@ -140,7 +140,7 @@ func (f *Flow) arm(ctx context.Context) error {
 	}
 	return k.apply(ctx, lock.LinkDone, lock.Change{
 		Link: g.Link, AccountID: g.AccountID, Hint: g.Hint,
-		MarkerHash: hash, RecoveryHash: f.recovery.hash(), Time: g.Time,
+		MarkerHash: hash, RecoveryHash: f.recovery.hash(), OfflineKey: g.OfflineKey, Time: g.Time,
 	}, "the account was linked")
 }
 

@@ -45,6 +45,9 @@ type Grant struct {
 	// Time is when it was signed and Lifetime how long it is good for.
 	Time     int64
 	Lifetime time.Duration
+	// OfflineKey is what the offline codes of a new link are computed under, as
+	// it was agreed with this grant; nil where the service gives none.
+	OfflineKey secret.Bytes
 }
 
 // Remote is the step at which the account service's side of a flow stands.
@@ -82,6 +85,8 @@ type Answer struct {
 	Captcha    string
 	Confirm    bool
 	Nonce      Nonce
+	// AgreeOffline asks for a key of offline codes with the grant.
+	AgreeOffline bool
 }
 
 // Contact is one way to reach support.

@@ -97,6 +97,15 @@ func recoveryPrompt(s Snapshot) Prompt {
 	}
 }
 
+func offlinePrompt(challenge, hint string) Prompt {
+	return Prompt{
+		Title: titles[lock.KindUnlock], AccountHint: hint, Challenge: challenge,
+		Text: "Give this challenge and the device ID to the account service: sign in to its portal on another device, or call support. " +
+			"Type the code of eight digits that you are given for it. No network is needed here.",
+		Fields: []Field{{Name: "code", Type: "code", Required: true}},
+	}
+}
+
 func workingPrompt(kind lock.Kind) Prompt {
 	return Prompt{Title: titles[kind], Text: "Working. This goes on by itself, even after a restart."}
 }

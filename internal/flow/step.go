@@ -20,6 +20,7 @@ const (
 	StepCaptcha  Step = "captcha"
 	StepCode     Step = "code"
 	StepConfirm  Step = "confirm"
+	StepOffline  Step = "offline-code"
 	StepRecovery Step = "recovery-code"
 	StepWorking  Step = "working"
 	StepDone     Step = "done"
@@ -51,7 +52,10 @@ type Prompt struct {
 	Consequences   []string
 	RecoveryCode   string
 	RecoveryGroups []uint32
+	Challenge      string
 	Expires        int64
+	// Until is when the next attempt is taken, in seconds since the epoch.
+	Until int64
 }
 
 // Input is an answer as it came: strings, booleans, and secrets as bytes.
@@ -80,6 +84,7 @@ var keys = map[Step]map[string]int{
 	StepCaptcha:  {"captcha": wantText},
 	StepCode:     {"code": wantSecret},
 	StepConfirm:  {"confirm": wantBool, "recovery-code": wantSecret},
+	StepOffline:  {"code": wantSecret},
 	StepRecovery: {"code": wantSecret},
 }
 
@@ -170,7 +175,7 @@ func (a *answer) complete(step Step, in Input) error {
 		return fault.Newf(fault.InvalidArgument, "The captcha's answer is longer than %d bytes.", maxCaptcha)
 	case step == StepPassword && len(a.password) == 0:
 		return fault.Newf(fault.InvalidArgument, "The password is empty.")
-	case (step == StepCode || step == StepRecovery) && len(a.code) == 0:
+	case (step == StepCode || step == StepOffline || step == StepRecovery) && len(a.code) == 0:
 		return fault.Newf(fault.InvalidArgument, "The code is empty.")
 	case step == StepCaptcha && a.captcha == "":
 		return fault.Newf(fault.InvalidArgument, "The captcha's answer is empty.")

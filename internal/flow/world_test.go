@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -190,6 +191,9 @@ type fakeService struct {
 	calls int
 	// purpose and signed twist what is signed, for tests.
 	twist func(*flow.Grant)
+	// offline is the key of the newest link's offline codes; noOffline makes none.
+	offline   []byte
+	noOffline bool
 }
 
 type fakeFlow struct {
@@ -325,6 +329,11 @@ func (s *fakeService) answer(f *fakeFlow, a flow.Answer, out *flow.Remote) error
 		s.next++
 		f.pending = lock.Link{ID: fmt.Sprintf("link-%d", s.next), Generation: 1}
 		f.step, out.Grant = "commit", s.grant("link", f.pending)
+		if a.AgreeOffline && !s.noOffline {
+			// As the two sides come to it: another one for each link.
+			key := sha256.Sum256([]byte(f.pending.ID))
+			s.offline, out.Grant.OfflineKey = key[:], key[:]
+		}
 	case "commit":
 		if f.step != "commit" {
 			return fault.New(fault.WrongStep, nil)

@@ -41,6 +41,9 @@ func newWait(d time.Duration, now Boot) Wait {
 
 func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
+// Runs reports whether there is a wait at all, over or not.
+func (w Wait) Runs() bool { return w.Seconds > 0 }
+
 // Left returns how much of the wait is left. In a later boot the wait counts
 // from that boot's start: a reboot starts the running wait again, but starting
 // the daemon or asking once more does not.

@@ -77,7 +77,7 @@ func (c *Client) Begin(ctx context.Context, creds flow.Credentials, b flow.Begin
 	if r.JSON200 == nil {
 		return flow.Remote{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
-	return c.remote(ctx, creds.ID, b.Nonce, r.JSON200, r.HTTPResponse)
+	return c.remote(ctx, creds.ID, b.Nonce, nil, r.JSON200, r.HTTPResponse)
 }
 
 // Answer implements flow.Conversation.
@@ -107,6 +107,14 @@ func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID stri
 		n := string(a.Nonce)
 		body.Nonce = &n
 	}
+	var offline *offlineKey
+	if a.AgreeOffline {
+		var err error
+		if offline, err = newOfflineKey(); err != nil {
+			return flow.Remote{}, fault.New(fault.Internal, err)
+		}
+		body.OfflineKey = &offline.public
+	}
 	r, err := c.api.AnswerFlowWithResponse(with(ctx, creds), flowID, &accountapi.AnswerFlowParams{IdempotencyKey: newKey()}, body)
 	if err != nil {
 		return flow.Remote{}, c.diagnose(ctx, err)
@@ -114,7 +122,7 @@ func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID stri
 	if r.JSON200 == nil {
 		return flow.Remote{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
-	return c.remote(ctx, creds.ID, a.Nonce, r.JSON200, r.HTTPResponse)
+	return c.remote(ctx, creds.ID, a.Nonce, offline, r.JSON200, r.HTTPResponse)
 }
 
 // Resend implements flow.Conversation.
@@ -126,7 +134,7 @@ func (c *Client) Resend(ctx context.Context, creds flow.Credentials, flowID stri
 	if r.JSON200 == nil {
 		return flow.Remote{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
-	return c.remote(ctx, creds.ID, "", r.JSON200, r.HTTPResponse)
+	return c.remote(ctx, creds.ID, "", nil, r.JSON200, r.HTTPResponse)
 }
 
 // End implements flow.Conversation.
@@ -141,8 +149,9 @@ func (c *Client) End(ctx context.Context, creds flow.Credentials, flowID string)
 	return nil
 }
 
-// remote verifies everything signed in a step over the nonce that was sent.
-func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, s *accountapi.FlowStep, resp *http.Response) (flow.Remote, error) {
+// remote verifies everything signed in a step over the nonce that was sent. offline
+// is the key that was sent too, if one was.
+func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, offline *offlineKey, s *accountapi.FlowStep, resp *http.Response) (flow.Remote, error) {
 	out := flow.Remote{
 		FlowID: s.FlowId, Step: string(s.Step),
 		SentTo: accountapi.Plain(value(s.SentTo), 254), Captcha: accountapi.Plain(value(s.Captcha), maxCaptcha), Receipt: value(s.Receipt),
@@ -159,6 +168,9 @@ func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, s *a
 			return flow.Remote{}, err
 		}
 		out.Grant = grant(claims)
+		if out.Grant.OfflineKey, err = offline.agree(claims); err != nil {
+			return flow.Remote{}, err
+		}
 	}
 	if s.Statement != nil {
 		st, err := c.statement(ctx, *s.Statement, deviceID, n)

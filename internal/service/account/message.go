@@ -57,6 +57,8 @@ const (
 	NoticeFound     NoticeKind = "found"
 	// NoticeIdentifiers: an address or number was added or removed.
 	NoticeIdentifiers NoticeKind = "identifiers"
+	// NoticeOfflineCode: a response for a device was given out.
+	NoticeOfflineCode NoticeKind = "offline-code"
 )
 
 // notices are the sentences of each kind; %s is the device.
@@ -70,6 +72,7 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticeUnlinked:    {"A device was unlinked from your account", "The device %s was unlinked from your account and can be given away."},
 	NoticeLost:        {"Your device is marked lost", "The device %s was marked lost. It locks when it next asks the account service."},
 	NoticeFound:       {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
+	NoticeOfflineCode: {"An offline code for your device was given out", "A code that opens the device %s without a network was given out. It fits the one challenge that the device showed."},
 }
 
 const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"

@@ -27,6 +27,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/httpapi"
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/notice"
+	"github.com/accountlock/accountlock/internal/service/offline"
 	"github.com/accountlock/accountlock/internal/service/outbox"
 	"github.com/accountlock/accountlock/internal/service/portal"
 	"github.com/accountlock/accountlock/internal/service/store"
@@ -96,6 +97,7 @@ type Service struct {
 	Keys     *keys.Ring
 	Accounts *account.Service
 	Devices  *device.Registry
+	Offline  *offline.Service
 	Flows    *flow.Service
 	Notices  *notice.Queue
 	API      *httpapi.Server
@@ -143,7 +145,9 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		},
 	})
 	must(err)
-	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Keys, s.Clock.Now)
+	s.Offline, err = offline.New(s.DB, s.Devices, s.Secret)
+	must(err)
+	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Offline, s.Keys, s.Clock.Now)
 	s.API = s.NewAPI(t, log)
 	s.TLS = httptest.NewUnstartedServer(s.API)
 	s.TLS.EnableHTTP2 = true

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -28,7 +27,7 @@ func deviceCommand(at *place, env Env) *cobra.Command {
 	c := &deviceCommands{at: at, env: env}
 	cmd := &cobra.Command{
 		Use:   "device",
-		Short: "Show and release devices, mark them lost or found",
+		Short: "Show and release devices, mark them lost or found, answer their challenges",
 		Args:  subcommands("devices"),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -38,6 +37,7 @@ func deviceCommand(at *place, env Env) *cobra.Command {
 		c.command("release DEVICE-ID", "End the link of a device: it is free at its next contact", (*device.Registry).Release),
 		c.command("found DEVICE-ID", "End the message of a lost device; its owner unlocks it", (*device.Registry).Find),
 		c.lost(),
+		c.offlineCode(),
 	)
 	return cmd
 }
@@ -61,31 +61,24 @@ func (c *deviceCommands) lost() *cobra.Command {
 	return cmd
 }
 
-func (c *deviceCommands) run(cmd *cobra.Command, typed string, act func(*device.Registry, context.Context, string) (device.Link, error)) (err error) {
-	id, ok := device.ParseID(typed)
-	if !ok {
-		return usage("%q is not a device ID such as 7K2M-0QXA-9TBD.", typed)
-	}
-	ctx := cmd.Context()
-	s, err := c.at.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.finish(ctx, c.env.Stderr)) }()
-	if act != nil {
-		if _, err := act(s.devices, ctx, id); err != nil {
+func (c *deviceCommands) run(cmd *cobra.Command, typed string, act func(*device.Registry, context.Context, string) (device.Link, error)) error {
+	return c.with(cmd, typed, func(s *service, id string) error {
+		ctx := cmd.Context()
+		if act != nil {
+			if _, err := act(s.devices, ctx, id); err != nil {
+				return err
+			}
+		}
+		d, err := s.devices.Show(ctx, id)
+		if err != nil {
 			return err
 		}
-	}
-	d, err := s.devices.Show(ctx, id)
-	if err != nil {
-		return err
-	}
-	events, err := s.devices.Events(ctx, id, eventsShown)
-	if err != nil {
-		return err
-	}
-	return c.print(cmd.OutOrStdout(), d, events)
+		events, err := s.devices.Events(ctx, id, eventsShown)
+		if err != nil {
+			return err
+		}
+		return c.print(cmd.OutOrStdout(), d, events)
+	})
 }
 
 // shownDevice is a device in JSON.

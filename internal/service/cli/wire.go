@@ -28,6 +28,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/httpapi"
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/notice"
+	"github.com/accountlock/accountlock/internal/service/offline"
 	"github.com/accountlock/accountlock/internal/service/portal"
 	"github.com/accountlock/accountlock/internal/service/store"
 )
@@ -47,6 +48,7 @@ type service struct {
 	keys     *keys.Ring
 	accounts *account.Service
 	devices  *device.Registry
+	offline  *offline.Service
 	flows    *flow.Service
 	notices  *notice.Queue
 	// queue carries mail and SMS; nil where they go into a folder.
@@ -96,7 +98,10 @@ func (s *service) wire() error {
 	if err != nil {
 		return fault.New(fault.InvalidArgument, err)
 	}
-	s.flows = flow.New(s.db, s.devices, s.accounts, s.keys, time.Now)
+	if s.offline, err = offline.New(s.db, s.devices, s.secret); err != nil {
+		return err
+	}
+	s.flows = flow.New(s.db, s.devices, s.accounts, s.offline, s.keys, time.Now)
 	return nil
 }
 

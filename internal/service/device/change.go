@@ -27,6 +27,8 @@ const (
 	NoticeUnlinked  NoticeKind = "unlinked"
 	NoticeLost      NoticeKind = "lost"
 	NoticeFound     NoticeKind = "found"
+	// NoticeOfflineCode: a response for the device was given out.
+	NoticeOfflineCode NoticeKind = "offline-code"
 )
 
 // Notice is one thing to tell an owner.
@@ -192,6 +194,7 @@ func (r *Registry) change(ctx context.Context, tx *sql.Tx, l Link, c Change, n N
 	}
 	now := r.now()
 	res, err := tx.ExecContext(ctx, `UPDATE links SET status = $1, generation = $2, hint = $3, lost_message = $4, lost_contact = $5,
+offline_key = CASE WHEN $1 IN ('unlinked', 'account-deleted') THEN '' ELSE offline_key END,
 reserved_until = 0, changed_at = $6 WHERE id = $7 AND generation = $8`,
 		string(l.Status), l.Generation, l.Hint, l.LostMessage, l.LostContact, now.UnixMilli(), l.ID, before)
 	if err != nil {
@@ -206,9 +209,5 @@ reserved_until = 0, changed_at = $6 WHERE id = $7 AND generation = $8`,
 	if n == "" {
 		return l, nil
 	}
-	notice := Notice{AccountID: l.AccountID, Kind: n, DeviceID: l.DeviceID}
-	if err := tx.QueryRowContext(ctx, `SELECT model FROM devices WHERE id = $1`, l.DeviceID).Scan(&notice.Model); err != nil {
-		return Link{}, fmt.Errorf("cannot read a device: %w", err)
-	}
-	return l, r.notices.Put(ctx, tx, notice)
+	return l, r.tell(ctx, tx, l, n)
 }

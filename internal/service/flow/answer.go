@@ -225,7 +225,14 @@ func (s *Service) confirm(ctx context.Context, f Flow, req Request) (accountapi.
 			return accountapi.FlowStep{}, err
 		}
 		f.Step, f.LinkID, f.ExpiresAt = accountapi.Commit, link.ID, link.ReservedUntil
-		return s.granted(*f, accountapi.ClaimsPurposeLink, link)
+		if req.Answer.OfflineKey == nil {
+			return s.granted(*f, accountapi.ClaimsPurposeLink, link)
+		}
+		public, err := s.offline.Agree(ctx, tx, link, *req.Answer.OfflineKey)
+		if err != nil {
+			return accountapi.FlowStep{}, err
+		}
+		return s.granted(*f, accountapi.ClaimsPurposeLink, link, func(c *accountapi.Claims) { c.OfflineKey = &public })
 	})
 }
 
@@ -278,8 +285,8 @@ func (s *Service) committed(ctx context.Context, tx *sql.Tx, f Flow) (device.Lin
 }
 
 // granted returns the flow's step with a grant over its nonce. The zero Link is
-// left out.
-func (s *Service) granted(f Flow, purpose accountapi.ClaimsPurpose, link device.Link) (accountapi.FlowStep, error) {
+// left out; with adds to the claims.
+func (s *Service) granted(f Flow, purpose accountapi.ClaimsPurpose, link device.Link, with ...func(*accountapi.Claims)) (accountapi.FlowStep, error) {
 	c := accountapi.Claims{Aud: f.DeviceID, Purpose: purpose}
 	if link.ID != "" {
 		c.Link = &accountapi.LinkClaim{Id: link.ID, Generation: link.Generation}
@@ -289,6 +296,9 @@ func (s *Service) granted(f Flow, purpose accountapi.ClaimsPurpose, link device.
 	}
 	if f.Hint != "" {
 		c.Hint = &f.Hint
+	}
+	for _, add := range with {
+		add(&c)
 	}
 	grant, err := s.sign(c, f.Nonce, GrantTime)
 	if err != nil {

@@ -48,14 +48,21 @@ type Service struct {
 	db       DB
 	devices  *device.Registry
 	accounts Accounts
+	offline  Offline
 	signer   Signer
 	now      func() time.Time
 	random   io.Reader
 }
 
+// Offline agrees with a device on the key of a new link's offline codes, as
+// *offline.Service does; what it returns is told there.
+type Offline interface {
+	Agree(ctx context.Context, tx *sql.Tx, l device.Link, public string) (string, error)
+}
+
 // New returns a Service over db. now tells the time.
-func New(db DB, devices *device.Registry, accounts Accounts, signer Signer, now func() time.Time) *Service {
-	return &Service{db: db, devices: devices, accounts: accounts, signer: signer, now: now, random: rand.Reader}
+func New(db DB, devices *device.Registry, accounts Accounts, offline Offline, signer Signer, now func() time.Time) *Service {
+	return &Service{db: db, devices: devices, accounts: accounts, offline: offline, signer: signer, now: now, random: rand.Reader}
 }
 
 // Statement signs the link of a device as it stands, over the device's nonce, for

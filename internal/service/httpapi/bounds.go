@@ -140,6 +140,9 @@ func checkAnswer(r *accountapi.FlowAnswer) error {
 			return err
 		}
 	}
+	if r.OfflineKey != nil && !isHash(*r.OfflineKey) {
+		return errors.New("offline_key is not 32 bytes in base64url")
+	}
 	return cmp.Or(
 		within("identifier", r.Identifier, 254), within("captcha", r.Captcha, 4096),
 		secretWithin("password", r.Password, 1024), secretWithin("code", r.Code, 64))

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"crypto/ecdh"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/secret"
+)
+
+// offlineKey is the device's half of an agreement on the key of a link's offline
+// codes. Its private part lives for one call.
+type offlineKey struct {
+	private *ecdh.PrivateKey
+	public  string
+}
+
+func newOfflineKey() (*offlineKey, error) {
+	k, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a key: %w", err)
+	}
+	return &offlineKey{private: k, public: accountapi.OfflinePublic(k)}, nil
+}
+
+// agree returns the key that k and a verified grant lead to; nil where the service
+// gives no offline codes, or none were asked for.
+func (k *offlineKey) agree(c accountapi.Claims) (secret.Bytes, error) {
+	if k == nil || c.OfflineKey == nil || c.Link == nil {
+		return nil, nil
+	}
+	a := accountapi.Agreement{DeviceID: c.Aud, LinkID: c.Link.Id, Device: k.public, Service: *c.OfflineKey}
+	key, err := a.Key(k.private)
+	if err != nil {
+		return nil, fault.New(fault.GrantRefused, err)
+	}
+	return key, nil
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package story_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	accountlock "github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/test/bus"
+)
+
+// ask runs a console command of the account service and returns its exit code and
+// what it printed.
+func (r *rig) ask(args ...string) (int, string) {
+	r.t.Helper()
+	args = append(args, "--data", r.path("service"))
+	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlock-server"), args...))
+	return p.ExitCode(), string(p.Stdout())
+}
+
+// respond is the account service's answer to a challenge.
+func (r *rig) respond(challenge string) string {
+	r.t.Helper()
+	code, out := r.ask("device", "offline-code", r.get("DeviceId").Value().(string), challenge)
+	if code != 0 {
+		r.t.Fatalf("%d %s", code, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// ctl runs accountlockctl and returns its exit code and what it printed.
+func (r *rig) ctl(args ...string) (int, string) {
+	r.t.Helper()
+	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlockctl"), args...))
+	return p.ExitCode(), string(p.Output())
+}
+
+func (c *conversation) choose(method string) error {
+	return c.obj.Call(accountlock.FlowFace+".Choose", 0, method).Err
+}
+
+// challenged is an unlock at the step `offline-code`, with its challenge.
+func (r *rig) challenged() (*conversation, string) {
+	r.t.Helper()
+	c := r.begin("Unlock")
+	if err := c.choose("offline-code"); err != nil {
+		r.t.Fatal(err)
+	}
+	return c, c.prompt()["challenge"].Value().(string)
+}
+
+func TestAnOfflineCodeFromTheServiceOpensADeviceWithoutANetwork(t *testing.T) {
+	r := newRig(t)
+	r.run("Link")
+	id := r.get("DeviceId").Value().(string)
+	r.stopServer()
+	r.reset()
+	_, challenge := r.challenged()
+	r.killDaemon()
+	r.startDaemon()
+	c, again := r.challenged()
+	if again != challenge || c.step() != "offline-code" {
+		t.Fatalf("after a kill the challenge is %s, before %s", again, challenge)
+	}
+	response := r.respond(challenge)
+	wrong := "00000000"
+	if response == wrong {
+		wrong = "00000001"
+	}
+	r.wantError(c.submit(map[string]any{"code": []byte(wrong)}), "InvalidCode")
+	if e := c.get("Error").Value().([]any); e[3] != true {
+		t.Fatalf("a wrong code did not count: %v", e)
+	}
+	file := r.path("code")
+	if err := os.WriteFile(file, []byte(response+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := r.ctl("unlock", "--method", "offline-code", "--code-file", file); code != 0 {
+		t.Fatalf("%d\n%s", code, out)
+	}
+	r.wantState("linked")
+	// Once: after the next reset another challenge is asked.
+	r.reset()
+	c, next := r.challenged()
+	if next == challenge {
+		t.Fatal("the challenge is the same")
+	}
+	r.wantError(c.submit(map[string]any{"code": []byte(response)}), "InvalidCode")
+	// A lost device gets none.
+	r.admin("device", "lost", id)
+	if code, out := r.ask("device", "offline-code", id, next, "--json"); code != 3 || strings.Contains(out, "response") {
+		t.Fatalf("%d %s", code, out)
+	}
+	r.admin("device", "found", id)
+	code, out := r.ask("device", "offline-code", id, next[:5]+" "+next[5:], "--json")
+	var said struct {
+		DeviceID string `json:"device_id"`
+		Response string `json:"response"`
+	}
+	if err := json.Unmarshal([]byte(out), &said); err != nil || code != 0 || said.DeviceID != id {
+		t.Fatalf("%d %s %v", code, out, err)
+	}
+	if err := c.submit(map[string]any{"code": []byte(said.Response)}); err != nil {
+		t.Fatal(err)
+	}
+	r.wantState("linked")
+	for _, p := range []*bus.Process{r.daemon, r.server} {
+		if strings.Contains(string(p.Output()), said.Response) || strings.Contains(string(p.Output()), response) {
+			t.Fatal("a log holds a response")
+		}
+	}
+}
+
+func TestGuessingOfflineCodesBringsWaitsThatNoRestartEnds(t *testing.T) {
+	r := newRig(t)
+	r.run("Link")
+	r.reset()
+	c, challenge := r.challenged()
+	right := r.respond(challenge)
+	for i := range 5 {
+		guess := fmt.Sprintf("%08d", 10*i)
+		if guess == right {
+			guess = "00000001"
+		}
+		r.wantError(c.submit(map[string]any{"code": []byte(guess)}), "InvalidCode")
+	}
+	next := c.prompt()["challenge"].Value().(string)
+	if next == challenge {
+		t.Fatal("five codes did not use the challenge up")
+	}
+	right = r.respond(next)
+	for _, end := range []func(){func() {}, r.restart, r.reset, func() { r.killDaemon(); r.startDaemon() }} {
+		end()
+		c, again := r.challenged()
+		if again != next {
+			t.Fatalf("another challenge: %s", again)
+		}
+		r.wantError(c.submit(map[string]any{"code": []byte(right)}), "RateLimited")
+		if wait := r.get("RetryAfter").Value().(uint32); wait < 40 || wait > 60 {
+			t.Fatalf("RetryAfter is %d", wait)
+		}
+		r.wantState("locked factory-reset")
+	}
+	// The account itself does not wait for it.
+	r.run("Unlock")
+}
