@@ -71,6 +71,7 @@ type Portal struct {
 
 	sessions sessions
 	views    *views
+	words    words
 	origin   *http.CrossOriginProtection
 }
 
@@ -84,7 +85,11 @@ func New(cfg Config) (*Portal, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Portal{Config: cfg, views: v, origin: http.NewCrossOriginProtection()}
+	texts, err := readWords()
+	if err != nil {
+		return nil, err
+	}
+	p := &Portal{Config: cfg, views: v, words: texts, origin: http.NewCrossOriginProtection()}
 	p.sessions = sessions{db: cfg.DB, now: cfg.Now}
 	if u, err := url.Parse(cfg.PublicURL); err == nil {
 		// A proxy in front may give requests another Host.

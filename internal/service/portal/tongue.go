@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/text/language"
@@ -21,6 +22,7 @@ const languageCookie = "__Host-language"
 // tongue is the visitor's language, for templates and handlers.
 type tongue struct {
 	p      *i18n.Printer
+	texts  map[string]string
 	region string
 	now    time.Time
 }
@@ -42,16 +44,21 @@ func (p *Portal) tongueOf(r *http.Request) tongue {
 		}
 	}
 	t.p = i18n.For(wishes...)
+	t.texts = p.words[t.p.Tag()]
 	return t
 }
 
 // T says an English text in the visitor's language; values stand for {1}, {2}, ….
 func (t tongue) T(english string, values ...string) string {
+	text, ok := t.texts[english]
+	if !ok {
+		text = english
+	}
 	pairs := make([]string, 0, 2*len(values))
 	for i, v := range values {
-		pairs = append(pairs, strconv.Itoa(i+1), v)
+		pairs = append(pairs, "{"+strconv.Itoa(i+1)+"}", v)
 	}
-	return t.p.T(english, pairs...)
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // Lang is the language's tag (BCP 47).
