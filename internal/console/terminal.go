@@ -131,6 +131,15 @@ func (t *Terminal) Width() int {
 	return 80
 }
 
+// Size is the terminal's width and height in characters; 0 where it has none.
+func (t *Terminal) Size() (width, height int) {
+	w, h, err := term.GetSize(int(t.out.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return w, h
+}
+
 // What linux/kd.h says of a console's keyboard lights.
 const (
 	kdGetLED = 0x4B64 // KDGKBLED

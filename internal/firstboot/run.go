@@ -17,6 +17,7 @@ import (
 	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/firstboot/line"
 	"github.com/accountlock/accountlock/internal/firstboot/network"
+	"github.com/accountlock/accountlock/internal/firstboot/screen"
 	"github.com/accountlock/accountlock/internal/firstboot/session"
 	"github.com/accountlock/accountlock/internal/i18n"
 )
@@ -112,20 +113,48 @@ func Run(ctx context.Context, args []string, env Env) int {
 		fmt.Fprintln(env.Stderr, "accountlock-firstboot: standard input and output must be a terminal; a unit says StandardInput=tty and TTYPath=")
 		return ExitUsage
 	}
-	restore, err := console.Hold(env.Stdin)
+	if o.plain || o.reader || !fullScreen(term, env.Getenv("TERM")) {
+		err = lines(ctx, o, env, &line.Mode{Session: s, Networks: nets, Term: term, Lang: lang})
+	} else {
+		err = screen.Run(ctx, screen.Options{
+			Session: s, Networks: nets, Lang: lang, Languages: languages(env.Getenv("TERM")),
+			Region: o.region, Now: env.Now, CapsLock: term.CapsLock, Blocks: unicode(env),
+		}, env.Stdin, env.Stdout, terminalEnviron(env))
+	}
 	if err != nil {
-		fmt.Fprintf(env.Stderr, "accountlock-firstboot: %v\n", err)
-		return ExitFailed
-	}
-	defer restore()
-	m := &line.Mode{
-		Session: s, Networks: nets, Term: term, Out: env.Stdout, Lang: lang, Now: env.Now,
-		Languages: languages(env.Getenv("TERM")), Region: o.region, QR: !o.reader && unicode(env),
-	}
-	if err := m.Run(ctx); err != nil {
 		return ExitFailed
 	}
 	return ExitOpen
+}
+
+// lines runs the line mode.
+func lines(ctx context.Context, o options, env Env, m *line.Mode) error {
+	restore, err := console.Hold(env.Stdin)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	m.Out, m.Now, m.Region = env.Stdout, env.Now, o.region
+	m.Languages, m.QR = languages(env.Getenv("TERM")), !o.reader && unicode(env)
+	return m.Run(ctx)
+}
+
+// fullScreen reports whether a terminal can be drawn on: it says how, and is
+// large enough. A serial line has no size of its own, and gets lines.
+func fullScreen(t *console.Terminal, term string) bool {
+	w, h := t.Size()
+	return term != "" && term != "dumb" && term != "unknown" && w >= 80 && h >= 24
+}
+
+// terminalEnviron is what the terminal is known by.
+func terminalEnviron(env Env) []string {
+	var out []string
+	for _, name := range []string{"TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "LANG", "LC_ALL", "LC_CTYPE"} {
+		if v := env.Getenv(name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
 }
 
 // languages are those that a terminal can write: the kernel's console has no

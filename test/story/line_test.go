@@ -3,6 +3,7 @@
 package story_test
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -40,6 +41,54 @@ func TestTheOwnerUnlocksOnASerialConsole(t *testing.T) {
 	r.wantState("linked")
 }
 
+func TestTheOwnerUnlocksOnAWholeTerminal(t *testing.T) {
+	t.Parallel()
+	r := locked(t)
+	tm := r.openTerminal("80x24", []string{"TERM=xterm-256color"})
+	tm.await("> 1 Type the password of the account", 1)
+	tm.await(r.get("DeviceId").Value().(string), 1)
+	tm.keys("Enter")
+	tm.await("Account ID, e-mail or phone number", 1)
+	tm.types(r.demo.Other.Email)
+	tm.keys("Enter")
+	tm.await("Type the password of the account.", 1)
+	tm.types(r.demo.Other.Password)
+	tm.keys("Enter")
+	tm.await("belongs to another account", 1)
+	tm.await("Password", 1)
+	tm.keys("Down", "Down", "Down", "Enter") // use another account
+	tm.await("Account ID, e-mail or phone number", 1)
+	tm.keys("Enter")
+	tm.await("Type the password of the account.", 1)
+	tm.keys("C-c", "C-z", "C-\\", "C-d")
+	tm.types("wrong")
+	tm.keys("BSpace", "BSpace", "BSpace", "BSpace", "BSpace")
+	tm.types(r.demo.Password)
+	tm.never("ended with", r.demo.Password)
+	tm.tmux("resize-window", "-x", "100", "-y", "30")
+	tm.keys("Enter")
+	tm.awaitExit(0)
+	r.wantState("linked")
+}
+
+func TestTheScreenCanBeReadWithoutColourAndOnOldTerminals(t *testing.T) {
+	t.Parallel()
+	r := locked(t)
+	for name, vars := range map[string][]string{
+		"no colour": {"TERM=xterm-256color", "NO_COLOR=1"}, "vt220": {"TERM=vt220"}, "console": {"TERM=linux"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tm := r.openTerminal("80x24", vars)
+			tm.await("> 1 Type the password of the account", 1)
+			if s := tm.tmux("capture-pane", "-p", "-e"); name == "no colour" && strings.Contains(s, "[36m") {
+				t.Errorf("coloured:\n%q", s)
+			}
+			tm.keys("Down", "Down", "Down")
+			tm.await("> 4 ", 1)
+		})
+	}
+}
+
 func TestNoKeyLeadsOutOfTheScreen(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
@@ -60,7 +109,6 @@ func TestNoKeyLeadsOutOfTheScreen(t *testing.T) {
 			tm.keys("C-c", "C-z", "C-\\", "C-d", "C-d")
 			tm.never("ended with", "panic", "goroutine")
 			r.wantState("locked factory-reset")
-			tm.tmux("kill-server")
 		})
 	}
 }

@@ -5,6 +5,7 @@ package story_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,11 @@ func (r *rig) openTerminal(size string, vars []string, args ...string) *terminal
 		r.t.Skip("tmux is not installed: test/deps.sh test")
 	}
 	w, h, _ := strings.Cut(size, "x")
-	tm := &terminal{r.t, r.path("tmux")}
+	dir, err := os.MkdirTemp(r.dir, "tmux-")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tm := &terminal{r.t, filepath.Join(dir, "socket")}
 	command := append([]string{"env", "-i", "DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address(), "LANG=C.UTF-8"}, vars...)
 	command = append(command, filepath.Join(r.bin, "accountlock-firstboot"))
 	command = append(command, args...)

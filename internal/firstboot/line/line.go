@@ -21,6 +21,7 @@ import (
 	"github.com/accountlock/accountlock/internal/firstboot/page"
 	"github.com/accountlock/accountlock/internal/firstboot/qr"
 	"github.com/accountlock/accountlock/internal/firstboot/session"
+	"github.com/accountlock/accountlock/internal/firstboot/wrap"
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/secret"
 )
@@ -367,7 +368,7 @@ func (m *Mode) render(p page.Page) string {
 	var b strings.Builder
 	para := func(text string) {
 		if text != "" {
-			b.WriteString(console.Wrap(text, "", width) + "\n")
+			b.WriteString(wrap.Text(text, width) + "\n")
 		}
 	}
 	if p.Title != "" {
@@ -383,9 +384,7 @@ func (m *Mode) render(p page.Page) string {
 	for _, f := range p.Facts {
 		para(f.Label + ": " + f.Value)
 	}
-	if !p.Until.IsZero() {
-		para(page.Waiting(m.Lang, p.Until, m.Now()))
-	}
+	para(p.Waiting(m.Lang, m.Now()))
 	if p.QR != "" && m.QR {
 		b.WriteString(qr.Text(p.QR))
 	}

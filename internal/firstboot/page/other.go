@@ -75,9 +75,17 @@ func Left(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }
 
-// Waiting says how long is left of a wait, and until when in the wall clock.
-func Waiting(p *i18n.Printer, until, now time.Time) string {
-	return p.T("The next step is possible in {left} (at {time}).", "left", Left(until.Sub(now)), "time", p.Moment(until, now))
+// Waiting says how long is left of a page's wait, and until when in the wall
+// clock; empty where there is none.
+func (pg Page) Waiting(p *i18n.Printer, now time.Time) string {
+	left, at := Left(pg.Until.Sub(now)), p.Moment(pg.Until, now)
+	switch {
+	case pg.Until.IsZero():
+		return ""
+	case pg.Limited:
+		return p.T("The next attempt is taken in {left} (at {time}).", "left", left, "time", at)
+	}
+	return p.T("It goes on in {left} (at {time}).", "left", left, "time", at)
 }
 
 // Open is what is shown once the device is.

@@ -39,8 +39,9 @@ type Page struct {
 	Resend bool
 	// Refusal is what went wrong last.
 	Refusal *Refusal
-	// Until is when a wait ends.
-	Until time.Time
+	// Until is when a wait ends; Limited: it is that after too many attempts.
+	Until   time.Time
+	Limited bool
 	// Progress of Working, 0 to 1; below 0 where unknown.
 	Progress float64
 	Working  bool
@@ -164,6 +165,7 @@ func Home(p *i18n.Printer, s busclient.State, methods []string, at time.Time) Pa
 	}
 	add(p.T("Connection"), p.T(connection))
 	if s.RetryAfter > 0 {
+		out.Limited = true
 		out.Until = at.Add(time.Duration(s.RetryAfter) * time.Second)
 	}
 	return out
@@ -210,6 +212,14 @@ func Step(p *i18n.Printer, s busclient.Snapshot, now time.Time) Page {
 		Progress: s.Progress, Working: s.Step == "working",
 		Over: s.Step == "done" || s.Step == "failed",
 		Keep: console.Clean(s.Text("recovery-code")),
+	}
+	out.Ways = slices.DeleteFunc(out.Ways, func(w Way) bool { return w.ID == s.Step }) // here already
+	switch {
+	case s.Step == "identify":
+		out.Ways = slices.DeleteFunc(out.Ways, func(w Way) bool { return w.ID == WayPassword })
+	case s.Step == "password" && slices.Contains(s.Methods, WayPassword):
+		// Chosen here it leads back to who is meant.
+		out.Ways = append([]Way{{WayPassword, p.T("Use another account")}}, out.Ways...)
 	}
 	if out.Title == "" {
 		out.Title = console.Clean(s.Step)
@@ -258,7 +268,7 @@ func qr(s busclient.Snapshot) string {
 func facts(p *i18n.Printer, s busclient.Snapshot, now time.Time) []Fact {
 	keys := make([]string, 0, len(s.Prompt))
 	for key := range s.Prompt {
-		if !slices.Contains(apart, key) && key != "uri-complete" {
+		if !slices.Contains(apart, key) && key != "uri-complete" && (key != "until" || s.Step != "wait") {
 			keys = append(keys, key)
 		}
 	}
