@@ -116,7 +116,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: noGate{}, Journal: p.journal, Diary: p.journal,
+		Gate: noGate{}, Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Hardware: hardware{sources: o.Config.Device.Identity},
 		Random:   rand.Reader,

@@ -12,6 +12,7 @@ import (
 var (
 	NewService = newService
 	UntilNext  = untilNext
+	UntilRetry = untilRetry
 	MessageIDs = messageIDs
 )
 

@@ -12,8 +12,11 @@ import (
 
 	"github.com/accountlock/accountlock/internal/bus"
 	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
 	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/netcheck"
 )
 
 // life is the time between ready and the end.
@@ -25,6 +28,12 @@ type life struct {
 	// asked: this daemon has made a check-in of its own; an outage is not
 	// answered by asking every second.
 	asked bool
+	// failures counts the check-ins without an answer since the last one with, and
+	// told is how long the service asked to be left alone at the last of them.
+	failures int
+	told     time.Duration
+	// moved is when the network last led, or will next lead, to a check-in.
+	moved time.Time
 }
 
 // drainTime is how long calls that came before the name was given back may
@@ -42,6 +51,52 @@ func (l *life) mend() {
 	}
 }
 
+// retryFirst and retryMost bound the pauses between a locked device's questions to
+// an account service that does not answer.
+const (
+	retryFirst = 5 * time.Second
+	retryMost  = time.Minute
+)
+
+// untilRetry returns how long a locked device waits before it asks again: a minute
+// where all is well, from five seconds up to that after failures, and longer where the
+// service asked for it.
+func untilRetry(failures int, told time.Duration) time.Duration {
+	if failures == 0 || failures > 4 {
+		return max(retryMost, told)
+	}
+	return max(min(retryFirst<<(failures-1), retryMost), told)
+}
+
+// movedAfter is the least time between two check-ins that the network led to: one
+// that comes and goes is not followed at every turn.
+const movedAfter = 10 * time.Second
+
+// untilMoved returns how soon to ask after a change of the network.
+func (l *life) untilMoved() time.Duration {
+	l.failures = 0
+	if pending := time.Until(l.moved); pending > 0 {
+		return pending
+	}
+	wait := max(overdueAfter, movedAfter-time.Since(l.moved))
+	l.moved = time.Now().Add(wait)
+	return wait
+}
+
+// worthAsking reports whether a change of the network may have changed what is
+// known of the account service: it was out of reach, or is now.
+func (l *life) worthAsking(ctx context.Context) bool {
+	s := l.parts.keeper.Snapshot()
+	switch {
+	case !l.Config.Provisioned():
+		return false
+	case diagnose.Local(l.parts.around.Network(ctx)) != "":
+		return s.Connectivity != flow.ConnOffline
+	default:
+		return s.Connectivity != flow.ConnOnline && (!s.Status.Open() || s.Connectivity != flow.ConnUnknown)
+	}
+}
+
 func (l *life) live(ctx context.Context) error {
 	s := l.parts.keeper.Snapshot()
 	l.Log.Info("the daemon is ready", "state", s.Status.String(), "rule", s.Rule)
@@ -53,11 +108,16 @@ func (l *life) live(ctx context.Context) error {
 	defer checkIn.Stop()
 	// Whoever leaves ends a check-in under way and waits for it: the journal that it
 	// writes is closed next.
-	asked := make(chan struct{}, 1)
+	asked := make(chan error, 1)
+	busy := false
 	asking, stopAsking := context.WithCancel(ctx)
 	var asks sync.WaitGroup
 	defer asks.Wait()
 	defer stopAsking()
+	moved, err := netcheck.Watch(asking)
+	if err != nil {
+		l.Log.Info("the kernel does not tell of network changes; the account service is asked at intervals alone", "error", err)
+	}
 	idle := time.NewTimer(l.idleAfter())
 	defer idle.Stop()
 	for {
@@ -72,12 +132,18 @@ func (l *life) live(ctx context.Context) error {
 		case <-checkIn.C:
 			// Beside the loop: an outage must not keep the watchdog waiting.
 			l.asked = true
-			asks.Go(func() {
-				l.checkIn(asking)
-				asked <- struct{}{}
-			})
-		case <-asked:
+			busy = true
+			asks.Go(func() { asked <- l.checkIn(asking) })
+		case err := <-asked:
+			busy = false
+			l.answered(err)
 			checkIn.Reset(l.untilCheckIn())
+		case _, ok := <-moved:
+			if !ok {
+				moved = nil
+			} else if !busy && l.worthAsking(ctx) {
+				checkIn.Reset(l.untilMoved())
+			}
 		case <-idle.C:
 			if l.isIdle(ctx) {
 				l.Log.Debug("leaving: nothing to do")
@@ -139,7 +205,7 @@ func (l *life) untilCheckIn() time.Duration {
 		return never
 	case !s.Status.Open():
 		// Locked: somebody stands before it, and its release may be on its way.
-		return min(interval, time.Minute)
+		return min(interval, untilRetry(l.failures, l.told))
 	case l.asked || s.Status.State == lock.Unlinked && s.LastCheckIn > 0:
 		return interval
 	}
@@ -155,10 +221,22 @@ func untilNext(since, interval time.Duration) time.Duration {
 	return interval - since
 }
 
-func (l *life) checkIn(ctx context.Context) {
-	if err := l.parts.flows.CheckIn(ctx); err != nil {
+func (l *life) checkIn(ctx context.Context) error {
+	err := l.parts.flows.CheckIn(ctx)
+	if err != nil {
 		l.Log.Info("the check-in got no answer that counts", "code", fault.CodeOf(err), "error", err)
 	}
+	return err
+}
+
+// answered keeps what a check-in says of when to make the next.
+func (l *life) answered(err error) {
+	if err == nil {
+		l.failures, l.told = 0, 0
+		return
+	}
+	l.failures++
+	l.told = fault.As(err).RetryAfter
 }
 
 // watchdog returns ticks at half the time that systemd gave (sd_watchdog_enabled(3)).

@@ -217,3 +217,17 @@ func TestTheFirstCheckInComesWhenItIsDueAndSoonWhereItIsOverdue(t *testing.T) {
 		}
 	}
 }
+
+func TestALockedDeviceAsksAgainAtGrowingPauses(t *testing.T) {
+	for _, c := range []struct {
+		failures   int
+		told, want time.Duration
+	}{
+		{0, 0, time.Minute}, {1, 0, 5 * time.Second}, {2, 0, 10 * time.Second}, {3, 0, 20 * time.Second}, {4, 0, 40 * time.Second},
+		{5, 0, time.Minute}, {1 << 40, 0, time.Minute}, {1, 30 * time.Second, 30 * time.Second}, {9, time.Hour, time.Hour},
+	} {
+		if got := daemon.UntilRetry(c.failures, c.told); got != c.want {
+			t.Errorf("after %d failures, told %v: %v, not %v", c.failures, c.told, got, c.want)
+		}
+	}
+}

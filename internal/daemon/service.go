@@ -83,6 +83,10 @@ func (a absent) State(context.Context, flow.Credentials, string, flow.Nonce) (lo
 	return lock.Statement{}, a.refusal()
 }
 
+func (a absent) Report(context.Context, flow.Credentials, string, []flow.Event) error {
+	return a.refusal()
+}
+
 func (a absent) Support(context.Context, string) ([]flow.Contact, error) { return nil, a.refusal() }
 
 func (a absent) KeySet() lock.KeySet { return lock.KeySet{} }

@@ -16,11 +16,31 @@ import (
 func (m *Manager) CheckIn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	if err := m.keeper.acquire(ctx); err != nil {
+	if err := m.keeper.wait(ctx); err != nil {
 		return err
 	}
-	defer m.keeper.release()
-	return m.state(ctx)
+	keep := m.keeper.giveWay(cancel)
+	err := ended(ctx, m.state(ctx))
+	keep()
+	m.keeper.release()
+	if err == nil {
+		m.tell(ctx)
+	}
+	return err
+}
+
+// giveWay lets whoever wants to change ownership end a check-in that is waiting for
+// the network: it is made again, and nobody stands before it. The function
+// returned takes that back.
+func (k *Keeper) giveWay(cancel context.CancelFunc) func() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.checking = cancel
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.checking = nil
+	}
 }
 
 // checkIn is CheckIn from within a flow's answer.

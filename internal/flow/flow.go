@@ -140,6 +140,9 @@ func (f *Flow) Submit(ctx context.Context, in Input) error {
 	ask, done := context.WithTimeout(ctx, answerTime)
 	err = f.handle(ask, step, a)
 	done()
+	if e := fault.As(err); err != nil && e.Counted {
+		f.m.keeper.happened(ctx, eventRefused, string(step)+": "+string(e.Code))
+	}
 	f.yield(err)
 	if err == nil {
 		f.wait(ctx)

@@ -82,6 +82,8 @@ type Keeper struct {
 	checked  int64
 	// epoch grows with each change; a nonce of an earlier one is dead.
 	epoch uint64
+	// checking ends the check-in that is under way, if one is.
+	checking context.CancelFunc
 }
 
 // NewKeeper settles the state from the evidence at start. obs may be nil until
@@ -136,8 +138,18 @@ func (k *Keeper) snapshot() Snapshot {
 	return s
 }
 
-// acquire waits for the right to change ownership.
+// acquire waits for the right to change ownership; a check-in gives way.
 func (k *Keeper) acquire(ctx context.Context) error {
+	k.mu.Lock()
+	if k.checking != nil {
+		k.checking()
+	}
+	k.mu.Unlock()
+	return k.wait(ctx)
+}
+
+// wait is acquire for who gives way to others.
+func (k *Keeper) wait(ctx context.Context) error {
 	select {
 	case k.operation <- struct{}{}:
 		return nil
@@ -190,6 +202,7 @@ func (k *Keeper) apply(ctx context.Context, ev lock.Event, c lock.Change, rule s
 	if to != from {
 		k.log.Info("the state has changed", "from", from, "to", to, "rule", rule)
 		k.note(ctx, "state", from.String()+" -> "+to.String()+": "+rule)
+		k.changed(ctx, from, to)
 	}
 	for _, e := range effects {
 		if e == lock.OpenGate || e == lock.ShutGate {

@@ -108,6 +108,8 @@ type Registry interface {
 	Enrol(context.Context, Credentials, []Identity, string) (string, error)
 	// State returns the link as it stands, verified over the nonce.
 	State(context.Context, Credentials, string, Nonce) (lock.Statement, error)
+	// Report tells what happened, under a name by which it is noted once.
+	Report(ctx context.Context, creds Credentials, batch string, events []Event) error
 }
 
 // Trust holds the newest key set of the account service that was verified.
@@ -192,6 +194,7 @@ type Ports struct {
 	Gate         Gate
 	Journal      Journal
 	Diary        Diary
+	Events       EventLog
 	Clock        Clock
 	// Time is shared with who checks certificates; nil is one of the keeper's own.
 	Time     *Time

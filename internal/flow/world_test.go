@@ -31,6 +31,11 @@ type world struct {
 	wiped   int
 	writes  int
 	pokes   int
+	// events wait to be told under batch; told is what the service has.
+	events  []flow.Event
+	batch   string
+	told    map[string][]flow.Event
+	started string
 
 	// fail makes the named port refuse.
 	fail map[string]error
@@ -43,7 +48,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	w := &world{blank: true, ops: map[string]flow.Operation{}, fail: map[string]error{}}
+	w := &world{blank: true, ops: map[string]flow.Operation{}, fail: map[string]error{}, told: map[string][]flow.Event{}}
 	w.svc.w = w
 	w.svc.status = lock.StatusUnlinked
 	w.svc.flows = map[string]*fakeFlow{}
@@ -143,6 +148,7 @@ func (w *world) factoryReset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.marker, w.ops, w.checked = nil, map[string]flow.Operation{}, 0
+	w.events, w.batch, w.started = nil, "", ""
 }
 
 // daemon is one life of the device side.
@@ -166,7 +172,7 @@ func (w *world) boot(t testing.TB) *daemon {
 	log := slog.New(slog.DiscardHandler)
 	k := flow.NewKeeper(flow.Ports{
 		Conversation: conversation{w}, Registry: registry{w}, Trust: w, Record: w, Marker: markerPort{w},
-		Gate: w, Journal: w, Diary: w, Clock: fixedClock{since}, Hardware: w, Random: rand.Reader,
+		Gate: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{since}, Hardware: w, Random: rand.Reader,
 	}, e, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	m := flow.NewManager(ctx, k, log)
@@ -251,6 +257,10 @@ func (r registry) State(_ context.Context, _ flow.Credentials, linkID string, _ 
 		return r.w.svc.reach()
 	})
 	return st, err
+}
+
+func (r registry) Report(_ context.Context, _ flow.Credentials, batch string, events []flow.Event) error {
+	return r.w.effect("events", func() error { r.w.told[batch] = events; return r.w.svc.reach() })
 }
 
 type conversation struct{ w *world }

@@ -26,7 +26,7 @@ import (
 var migrations embed.FS
 
 // schema is the number of the newest migration.
-const schema = 1
+const schema = 2
 
 func openFile(ctx context.Context, path string) (*sql.DB, error) {
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {

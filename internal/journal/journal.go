@@ -229,14 +229,14 @@ func (j *Journal) Note(ctx context.Context, event, detail string) error {
 }
 
 // WipeAccount implements flow.Diary: operations that are over name links and
-// flows of the account, and go. Their pages are overwritten, and so is the log
+// flows of the account, and go, with the events that its owner was not told. Their pages are overwritten, and so is the log
 // that they were written through.
 func (j *Journal) WipeAccount(ctx context.Context) error {
 	if !j.exists() {
 		return nil
 	}
 	return j.exec(ctx, "wipe the account's data",
-		do(`DELETE FROM operations WHERE outcome <> ''`), do(`PRAGMA wal_checkpoint(TRUNCATE)`))
+		do(`DELETE FROM operations WHERE outcome <> ''`), do(`DELETE FROM events`), do(`PRAGMA wal_checkpoint(TRUNCATE)`))
 }
 
 // cut shortens s to at most n bytes of whole characters.
