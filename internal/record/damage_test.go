@@ -17,12 +17,8 @@ import (
 	"github.com/accountlock/accountlock/internal/record"
 )
 
-// read returns what reading a store with this content finds.
-func read(content []byte) record.Reading {
-	d := record.NewDisk("/p")
-	d.Put(where, content)
-	return record.NewOn(d, where).Read()
-}
+// read returns what reading a store in a file with this content finds.
+func read(content []byte) record.Reading { return inFile.read(content) }
 
 // decide is the decision on what was read.
 func decide(r record.Reading, marker []byte) lock.Status {
@@ -97,35 +93,43 @@ func TestWhatReadingFinds(t *testing.T) {
 		{"fields of a later minor version are passed over", image(one, makeFrame(1, 2, []byte(`{"armed":true,"link":{"generation":2},"new":1}`))), lock.StoreValid, 2, false, [2]record.SlotState{"valid", "valid"}},
 		{"a text file", []byte("lorem ipsum\n"), lock.StoreDamaged, 0, false, [2]record.SlotState{"damaged", "damaged"}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := read(c.content)
-			if r.Store != c.store || r.Record.Link.Generation != c.generation || r.OneCopy != c.oneCopy {
-				t.Errorf("got %s, generation %d, one copy %v (%v)", r.Store, r.Record.Link.Generation, r.OneCopy, r.Err)
+		for _, p := range everywhere {
+			content := c.content
+			if p.size > 0 {
+				if len(content) != 2*slotBytes {
+					continue // a partition has room for both
+				}
+				content = p.image(content[:slotBytes], content[slotBytes:])
 			}
-			if got := [2]record.SlotState{r.Slots[0].State, r.Slots[1].State}; got != c.slots {
-				t.Errorf("slots: got %v", got)
-			}
-			if good := r.Store == lock.StoreValid || r.Store == lock.StoreBlank; good != (r.Err == nil) {
-				t.Errorf("%s with the error %v", r.Store, r.Err)
-			}
-			if r.Store != lock.StoreValid && !reflect.DeepEqual(r.Record, lock.Record{}) {
-				t.Errorf("%s with a record", r.Store)
-			}
-			if r.Err != nil && fault.CodeOf(r.Err) != fault.StorageFailed {
-				t.Errorf("not a storage fault: %v", r.Err)
-			}
-			writeOver(t, c.content, r)
-		})
+			t.Run(p.name+": "+c.name, func(t *testing.T) {
+				r := p.read(content)
+				if r.Store != c.store || r.Record.Link.Generation != c.generation || r.OneCopy != c.oneCopy {
+					t.Errorf("got %s, generation %d, one copy %v (%v)", r.Store, r.Record.Link.Generation, r.OneCopy, r.Err)
+				}
+				if got := [2]record.SlotState{r.Slots[0].State, r.Slots[1].State}; got != c.slots {
+					t.Errorf("slots: got %v", got)
+				}
+				if good := r.Store == lock.StoreValid || r.Store == lock.StoreBlank; good != (r.Err == nil) {
+					t.Errorf("%s with the error %v", r.Store, r.Err)
+				}
+				if r.Store != lock.StoreValid && !reflect.DeepEqual(r.Record, lock.Record{}) {
+					t.Errorf("%s with a record", r.Store)
+				}
+				if r.Err != nil && fault.CodeOf(r.Err) != fault.StorageFailed {
+					t.Errorf("not a storage fault: %v", r.Err)
+				}
+				writeOver(t, p, content, r)
+			})
+		}
 	}
 }
 
 // writeOver: whatever was found, writing either refuses and changes nothing, or
 // ends with two good copies; it never stops for good but for a newer version.
-func writeOver(t *testing.T, content []byte, found record.Reading) {
+func writeOver(t *testing.T, p place, content []byte, found record.Reading) {
 	t.Helper()
-	d := record.NewDisk("/p")
-	d.Put(where, content)
-	s := record.NewOn(d, where)
+	d := p.filled(content)
+	s := p.on(d)
 	err := s.Write(armed(77), true)
 	if found.Slots[0].State == record.SlotNewer || found.Slots[1].State == record.SlotNewer {
 		if !errors.Is(err, record.ErrNewer) || !bytes.Equal(d.Content(where), content) {
@@ -143,7 +147,7 @@ func writeOver(t *testing.T, content []byte, found record.Reading) {
 
 // stores are what a thief may find, all of a device that has been reset, with
 // whether the design opens it as it is.
-func stores(t *testing.T) map[string]struct {
+func stores(t *testing.T, p place) map[string]struct {
 	content []byte
 	open    bool
 } {
@@ -156,78 +160,85 @@ func stores(t *testing.T) map[string]struct {
 		open    bool
 	}
 	return map[string]store{
-		"armed twice":          {image(slotOf(t, 7, on), slotOf(t, 8, on)), false},
-		"armed after disarmed": {image(slotOf(t, 8, on), slotOf(t, 7, off)), false},
-		"disarmed after armed": {image(slotOf(t, 7, on), slotOf(t, 8, off)), true},
-		"disarmed twice":       {image(slotOf(t, 7, off), slotOf(t, 8, off)), true},
+		"armed twice":          {p.image(slotOf(t, 7, on), slotOf(t, 8, on)), false},
+		"armed after disarmed": {p.image(slotOf(t, 8, on), slotOf(t, 7, off)), false},
+		"disarmed after armed": {p.image(slotOf(t, 7, on), slotOf(t, 8, off)), true},
+		"disarmed twice":       {p.image(slotOf(t, 7, off), slotOf(t, 8, off)), true},
 	}
 }
 
 // Every single bit: never another record than those written, never 'blank', and
-// never open unless the record was disarmed and both copies are whole.
+// never open unless the record was disarmed and both copies are whole. What is
+// beside the slots of a partition changes nothing.
 func TestAFlippedBitOpensNothing(t *testing.T) {
-	flips, opened := 0, 0
-	for name, st := range stores(t) {
-		if (decide(read(st.content), nil).Open()) != st.open {
-			t.Fatalf("%s: the decision on the whole store is another one", name)
+	each(t, everywhere, func(t *testing.T, p place) {
+		flips, opened := 0, 0
+		for name, st := range stores(t, p) {
+			if (decide(p.read(st.content), nil).Open()) != st.open {
+				t.Fatalf("%s: the decision on the whole store is another one", name)
+			}
+			d := p.filled(st.content)
+			content, s := d.Content(where), p.on(d)
+			for bit := range 8 * len(content) {
+				at := bit / 8
+				in, inSlot := p.inSlot(at)
+				if (!inSlot || in >= 1024) && (bit%8 != at%8 || name != "armed after disarmed" && at%16 != 0) || raceDetector && at%16 != 0 {
+					continue // all bits of the frames, one of each byte elsewhere, fewer in some stores
+				}
+				content[at] ^= 1 << (bit % 8)
+				flips++
+				r := s.Read()
+				whole := r.Store == lock.StoreValid && !r.OneCopy
+				got := decide(r, nil)
+				if r.Store == lock.StoreBlank || got.Open() && (!st.open || !whole) || got.State == lock.Linked || !inSlot && !whole {
+					t.Fatalf("%s: bit %d of byte %d: %s, decides %s", name, bit%8, at, r.Store, got)
+				}
+				if got.Open() {
+					opened++
+				}
+				content[at] ^= 1 << (bit % 8)
+			}
 		}
-		d := record.NewDisk("/p")
-		d.Put(where, st.content)
-		content, s := d.Content(where), record.NewOn(d, where)
-		for bit := range 8 * len(content) {
-			at, inFrame := bit/8, bit/8%slotBytes < 1024
-			if !inFrame && (bit%8 != at%8 && (raceDetector || name != "armed after disarmed") || raceDetector && at%16 != 0) {
-				continue // all bits of the padding in one store, some in the others
-			}
-			content[at] ^= 1 << (bit % 8)
-			flips++
-			r := s.Read()
-			whole := r.Store == lock.StoreValid && !r.OneCopy
-			got := decide(r, nil)
-			if r.Store == lock.StoreBlank || got.Open() && (!st.open || !whole) || got.State == lock.Linked {
-				t.Fatalf("%s: bit %d of byte %d: %s, decides %s", name, bit%8, at, r.Store, got)
-			}
-			if got.Open() {
-				opened++
-			}
-			content[at] ^= 1 << (bit % 8)
-		}
-	}
-	t.Logf("%d single bits flipped; %d of them in what nobody reads of a disarmed store", flips, opened)
+		t.Logf("%d single bits flipped; %d of them in what nobody reads of a disarmed store", flips, opened)
+	})
 }
 
 func TestACutOpensNothing(t *testing.T) {
-	cuts := 0
-	for name, st := range stores(t) {
-		for n := range len(st.content) {
-			if raceDetector && n%31 != 0 && n%512 != 0 {
-				continue
-			}
-			cuts++
-			r := read(st.content[:n])
-			if got := decide(r, nil); r.Store == lock.StoreBlank || got.Open() {
-				t.Fatalf("%s cut to %d bytes: %s, decides %s", name, n, r.Store, got)
+	each(t, everywhere, func(t *testing.T, p place) {
+		cuts := 0
+		for name, st := range stores(t, p) {
+			for n := range len(st.content) {
+				if (raceDetector || p.size > 0) && n%31 != 0 && n%512 != 0 {
+					continue
+				}
+				cuts++
+				r := p.read(st.content[:n])
+				if got := decide(r, nil); r.Store == lock.StoreBlank || got.Open() || p.size > 0 && r.Store != lock.StoreUnreadable {
+					t.Fatalf("%s cut to %d bytes: %s, decides %s", name, n, r.Store, got)
+				}
 			}
 		}
-	}
-	t.Logf("%d truncations", cuts)
+		t.Logf("%d truncations", cuts)
+	})
 }
 
 // Any range of the store zeroed, as a discarded or bad block would read.
 func TestAZeroedRangeOpensNothing(t *testing.T) {
-	all := stores(t)
 	names := []string{"armed twice", "armed after disarmed"}
-	rapid.Check(t, func(t *rapid.T) {
-		content := slices.Clone(all[rapid.SampledFrom(names).Draw(t, "store")].content)
-		from := rapid.IntRange(0, len(content)-1).Draw(t, "from")
-		to := rapid.IntRange(from, len(content)).Draw(t, "to")
-		clear(content[from:to])
-		if bytes.Count(content, []byte{0}) == len(content) {
-			return // erased: the policy's matter
-		}
-		if r := read(content); r.Store == lock.StoreBlank || decide(r, nil).Open() {
-			t.Fatalf("zeros from %d to %d: %s, decides %s", from, to, r.Store, decide(r, nil))
-		}
+	each(t, everywhere, func(t *testing.T, p place) {
+		all := stores(t, p)
+		rapid.Check(t, func(t *rapid.T) {
+			content := slices.Clone(all[rapid.SampledFrom(names).Draw(t, "store")].content)
+			from := rapid.IntRange(0, len(content)-1).Draw(t, "from")
+			to := rapid.IntRange(from, len(content)).Draw(t, "to")
+			clear(content[from:to])
+			if erased(p.slot(content, 0)) && erased(p.slot(content, 1)) {
+				return // erased: the policy's matter
+			}
+			if r := p.read(content); r.Store == lock.StoreBlank || decide(r, nil).Open() {
+				t.Fatalf("zeros from %d to %d: %s, decides %s", from, to, r.Store, decide(r, nil))
+			}
+		})
 	})
 }
 
@@ -235,27 +246,49 @@ func TestAZeroedRangeOpensNothing(t *testing.T) {
 // as it is: the decision table's answer, and on a reset device never open while
 // the newest copy is armed.
 func TestASlotMixedWithAnOlderOneOpensNothing(t *testing.T) {
-	d := record.NewDisk("/p")
-	var history [][]byte
-	for _, st := range life() {
-		write(t, record.NewOn(d, where), st.record, st.ownership)
-		history = append(history, slices.Clone(d.Content(where)))
-	}
-	mixes := 0
-	for now, current := range history {
-		if !read(current).Record.Armed {
-			continue
+	each(t, everywhere, func(t *testing.T, p place) {
+		d := p.disk()
+		var history [][]byte
+		for _, st := range life() {
+			write(t, p.on(d), st.record, st.ownership)
+			history = append(history, slices.Clone(d.Content(where)))
 		}
-		for _, old := range history[:now] {
-			for i := range 2 {
-				content := slices.Clone(current)
-				copy(content[i*slotBytes:(i+1)*slotBytes], old[i*slotBytes:(i+1)*slotBytes])
-				mixes++
-				if got := decide(read(content), nil); got.Open() {
-					t.Errorf("after %q, slot %d from earlier: %s", life()[now].name, i, got)
+		mixes := 0
+		for now, current := range history {
+			if !p.read(current).Record.Armed {
+				continue
+			}
+			for _, old := range history[:now] {
+				for i := range 2 {
+					content := slices.Clone(current)
+					copy(p.slot(content, i), p.slot(old, i))
+					mixes++
+					if got := decide(p.read(content), nil); got.Open() {
+						t.Errorf("after %q, slot %d from earlier: %s", life()[now].name, i, got)
+					}
 				}
 			}
 		}
-	}
-	t.Logf("%d mixed stores", mixes)
+		t.Logf("%d mixed stores", mixes)
+	})
+}
+
+// The mark makes a store blank, which is what erasing it would do, and it takes
+// all of its bytes: an accident does not make it.
+func TestOnlyTheWholeMarkMakesAPartitionBlank(t *testing.T) {
+	each(t, onPartition, func(t *testing.T, p place) {
+		content := stores(t, p)["armed twice"].content
+		mark := content[p.base+16384:][:32]
+		copy(mark, "accountlock store in the making\n")
+		if r := p.read(content); r.Store != lock.StoreBlank || decide(r, nil).State != lock.Unlinked {
+			t.Errorf("with the mark it reads as %s", r.Store)
+		}
+		for i := range mark {
+			mark[i] ^= 1
+			if r := p.read(content); r.Store != lock.StoreValid || !r.Record.Armed {
+				t.Errorf("with byte %d of the mark wrong it reads as %s", i, r.Store)
+			}
+			mark[i] ^= 1
+		}
+	})
 }

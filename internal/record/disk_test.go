@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 )
@@ -31,6 +32,10 @@ type Disk struct {
 	Lies bool
 	// Before is called before every operation; its error is the operation's.
 	Before func(op string) error
+	// Changes counts what changed the disk, or what a power cut would leave of it.
+	Changes int
+	// Sampled counts the times that PowerCuts could not visit every selection.
+	Sampled int
 	// OnAwait is called where a reader waits for writers, Waits counts that.
 	OnAwait func()
 	Waits   int
@@ -43,6 +48,8 @@ type diskFile struct {
 	sectors map[int][][]byte
 	locked  bool
 	kind    fs.FileMode
+	// shared: now and durable are one slice, to be copied before it is written.
+	shared bool
 }
 
 // NewDisk returns a disk with one empty folder.
@@ -53,6 +60,23 @@ func NewDisk(folder string) *Disk {
 // NewOn returns a store in a file on a disk.
 func NewOn(d *Disk, file string) *Store {
 	return newStore("file:"+file, &fileMedium{path: file, sys: d})
+}
+
+// NewOnPartition returns a store on a file of a disk that stands for a partition.
+func NewOnPartition(d *Disk, file string, android bool) *Store {
+	return newStore("block:"+file, &blockMedium{path: file, android: android, opener: d.partition})
+}
+
+func (d *Disk) partition(name string, write bool) (partition, error) {
+	flag := os.O_RDONLY
+	if write {
+		flag = os.O_RDWR
+	}
+	h, err := d.open(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	return h.(*diskHandle), nil
 }
 
 // Put puts a file there, all of it on the medium.
@@ -77,6 +101,11 @@ func (d *Disk) Names() []string { return slices.Sorted(maps.Keys(d.names)) }
 // leave, and returns how many there are.
 func (d *Disk) PowerCuts(visit func(after *Disk)) int {
 	n := 0
+	for _, f := range d.names {
+		if len(f.sectors) > maxDirty {
+			d.Sampled++
+		}
+	}
 	for k := range len(d.nameOps) + 1 {
 		names := maps.Clone(d.durable)
 		for _, op := range d.nameOps[:k] {
@@ -86,7 +115,8 @@ func (d *Disk) PowerCuts(visit func(after *Disk)) int {
 			after := NewDisk("")
 			after.folders = d.folders
 			for name, content := range files {
-				after.Put(name, content)
+				f := &diskFile{now: content, durable: content, sectors: map[int][][]byte{}, shared: true}
+				after.names[name], after.durable[name] = f, f
 			}
 			visit(after)
 		})
@@ -110,6 +140,10 @@ func visitFiles(names map[string]*diskFile, rest []string, visit func(map[string
 	return n
 }
 
+// maxDirty is the number of unflushed sectors up to which every selection of them
+// is visited.
+const maxDirty = 12
+
 // contents enumerates what a file could hold after a power cut: for each sector
 // what was durable or any version written since, and the old size or the new.
 func (f *diskFile) contents(visit func([]byte)) {
@@ -119,6 +153,10 @@ func (f *diskFile) contents(visit func([]byte)) {
 	}
 	dirty := slices.Sorted(maps.Keys(f.sectors))
 	for _, size := range sizes {
+		if len(dirty) > maxDirty {
+			f.sample(size, visit)
+			continue
+		}
 		content := make([]byte, size)
 		copy(content, f.durable)
 		var walk func(i int)
@@ -137,6 +175,33 @@ func (f *diskFile) contents(visit func([]byte)) {
 			copy(at, before)
 		}
 		walk(0)
+	}
+}
+
+// sample is contents for more sectors than can be enumerated: the first so many
+// written, the last so many, each one alone, each one missing, and 300 selections
+// by chance, always the same.
+func (f *diskFile) sample(size int, visit func([]byte)) {
+	dirty := slices.Sorted(maps.Keys(f.sectors))
+	chosen := func(choose func(i int) bool) {
+		content := make([]byte, size)
+		copy(content, f.durable)
+		for i, s := range dirty {
+			if versions := f.sectors[s]; s*sectorSize < size && choose(i) {
+				copy(content[s*sectorSize:], versions[len(versions)-1])
+			}
+		}
+		visit(content)
+	}
+	for k := range len(dirty) + 1 {
+		chosen(func(i int) bool { return i < k })
+		chosen(func(i int) bool { return i >= k })
+		chosen(func(i int) bool { return i == k })
+		chosen(func(i int) bool { return i != k })
+	}
+	by := rand.New(rand.NewPCG(1, uint64(len(dirty))))
+	for range 300 {
+		chosen(func(int) bool { return by.IntN(2) == 0 })
 	}
 }
 
@@ -162,6 +227,9 @@ func (d *Disk) open(name string, flag int) (handle, error) {
 		return nil, err
 	}
 	f := d.names[name]
+	if f == nil && flag&os.O_CREATE != 0 {
+		d.Changes++
+	}
 	switch {
 	case f == nil && flag&os.O_CREATE == 0:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -182,6 +250,7 @@ func (d *Disk) rename(from, to string, replace bool) error {
 	if d.names[to] != nil && !replace {
 		return fs.ErrExist
 	}
+	d.Changes++
 	op := func(m map[string]*diskFile) {
 		if f, ok := m[from]; ok {
 			m[to] = f
@@ -197,6 +266,7 @@ func (d *Disk) remove(name string) error {
 	if err := d.before("remove %s", name); err != nil {
 		return err
 	}
+	d.Changes++
 	op := func(m map[string]*diskFile) { delete(m, name) }
 	op(d.names)
 	d.nameOps = append(d.nameOps, op)
@@ -217,6 +287,7 @@ func (d *Disk) syncFolder(folder string) error {
 	if err := d.before("sync %s", folder); err != nil {
 		return err
 	}
+	d.Changes++
 	if d.Lies {
 		return nil
 	}
@@ -303,7 +374,11 @@ func (h *diskHandle) WriteAt(p []byte, off int64) (int, error) {
 	case err != nil:
 		return 0, err
 	}
+	h.Changes++
 	f := h.file
+	if f.shared {
+		f.now, f.shared = slices.Clone(f.now), false
+	}
 	if end := int(off) + len(p); end > len(f.now) {
 		f.now = append(f.now, make([]byte, end-len(f.now))...)
 	}
@@ -323,8 +398,9 @@ func (h *diskHandle) flush() error {
 	if err := h.before("flush"); err != nil {
 		return err
 	}
+	h.Changes++
 	if !h.Lies {
-		h.file.durable = slices.Clone(h.file.now)
+		h.file.durable, h.file.shared = h.file.now, true
 		clear(h.file.sectors)
 	}
 	return nil

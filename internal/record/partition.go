@@ -45,9 +45,16 @@ func openPartition(path string, write bool) (partition, error) {
 		return nil, err
 	}
 	p := &linuxPartition{File: f, device: device}
-	if now, err := f.Stat(); err != nil || !os.SameFile(now, info) {
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(now, info) {
+		err = fmt.Errorf("%s was replaced while it was opened", path)
+	}
+	if err == nil && device && write {
+		err = p.writable()
+	}
+	if err != nil {
 		f.Close()
-		return nil, errors.Join(fmt.Errorf("%s was replaced while it was opened", path), err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -59,6 +66,14 @@ type linuxPartition struct {
 }
 
 var _ partition = (*linuxPartition)(nil)
+
+// writable finds out what writing would say less plainly (blockdev(8), --setro).
+func (p *linuxPartition) writable() error {
+	if ro, err := unix.IoctlGetInt(int(p.Fd()), unix.BLKROGET); err != nil || ro == 0 {
+		return err
+	}
+	return fmt.Errorf("%s is switched to read-only: %w", p.Name(), unix.EROFS)
+}
 
 func (p *linuxPartition) size() (int64, error) { return p.Seek(0, io.SeekEnd) }
 

@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -68,63 +70,109 @@ func withKeys(r lock.Record, n int) lock.Record {
 	return r
 }
 
-// cuts writes r to the store on d and visits, before every operation of that
-// and after the last one, every disk that a power cut could leave there.
-func cuts(t *testing.T, d *record.Disk, st step, visit func(op string, after *record.Disk)) int {
+// cuts writes r to the store on d and visits, after every operation of that which
+// changes something and at the end, every disk that a power cut could leave there.
+func cuts(t *testing.T, p place, d *record.Disk, st step, visit func(op string, after *record.Disk)) int {
 	t.Helper()
-	n := 0
+	n, seen := 0, -1
 	d.Before = func(op string) error {
-		n += d.PowerCuts(func(after *record.Disk) { visit(op, after) })
+		if d.Changes != seen {
+			seen = d.Changes
+			n += d.PowerCuts(func(after *record.Disk) { visit(op, after) })
+		}
 		return nil
 	}
-	write(t, record.NewOn(d, where), st.record, st.ownership)
+	write(t, p.on(d), st.record, st.ownership)
 	d.Before = nil
 	return n + d.PowerCuts(func(after *record.Disk) { visit("end", after) })
 }
 
 func TestAPowerCutLeavesTheOldRecordOrTheNewOneWhole(t *testing.T) {
-	d := record.NewDisk("/p")
-	var old lock.Record
-	blank, states := true, 0
-	for _, st := range life() {
+	each(t, everywhere, func(t *testing.T, p place) {
+		states := powerCuts(t, p, p.disk(), life())
+		if states < 150 {
+			t.Errorf("only %d states were tried", states)
+		}
+	})
+}
+
+// A store that was erased flash, foreign content, or torn, before the first write.
+func TestAPowerCutInTheFirstWriteOverAnythingLeavesNothingInBetween(t *testing.T) {
+	each(t, onPartition, func(t *testing.T, p place) {
+		for _, kind := range contents {
+			t.Run(kind, func(t *testing.T) {
+				d := p.filled(contentOf(kind, p.size))
+				powerCuts(t, p, d, life()[:1])
+				t.Logf("%d times not every selection of the sectors could be visited", d.Sampled)
+			})
+		}
+	})
+}
+
+// powerCuts lives a life on d and cuts the power at every moment of it.
+func powerCuts(t *testing.T, p place, d *record.Disk, life []step) int {
+	t.Helper()
+	began := time.Now()
+	before := p.on(d).Read()
+	states, wrong := 0, 0
+	for _, st := range life {
 		mirrored := false // the new record is on the medium: the old one must not come back
-		n := cuts(t, d, st, func(op string, after *record.Disk) {
-			s := record.NewOn(after, where)
+		n := cuts(t, p, d, st, func(op string, after *record.Disk) {
+			if !p.mended(t, after) {
+				wrong++
+			}
+			s := p.on(after)
 			r := s.Read()
 			if op == "end" {
 				mirrored = true
 			}
 			isNew := r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, st.record)
-			isOld := r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, old) || blank && r.Store == lock.StoreBlank
+			isOld := r.Store == before.Store && reflect.DeepEqual(r.Record, before.Record)
 			if !isNew && (!isOld || mirrored) {
 				t.Fatalf("%s: power cut before %q: %s with %+v (%v)", st.name, op, r.Store, r.Slots, r.Err)
 			}
-			checkDecisions(t, st, old, blank, r)
+			checkDecisions(t, st, before, r)
 			// Whatever it was, the next start can write and read again.
 			write(t, s, st.record, true)
 			if again := s.Read(); !reflect.DeepEqual(again.Record, st.record) || again.OneCopy {
 				t.Fatalf("%s: power cut before %q: cannot go on: %+v", st.name, op, again)
 			}
+			if why := androidRefuses(after.Content(where)); p.android && why != "" {
+				t.Fatalf("%s: written again, and an Android would not take it: %s", st.name, why)
+			}
 		})
-		old, blank = st.record, false
+		before = p.on(d).Read()
 		states += n
-		t.Logf("%s: %d states", st.name, n)
+		if why := androidRefusesAt(p, d); why != "" {
+			t.Fatalf("%s: an Android would not take it: %s", st.name, why)
+		}
 	}
-	t.Logf("%d states after a power cut, each read, decided and written again", states)
+	t.Logf("%d states after a power cut, each read, decided and written again, in %s", states, time.Since(began).Round(time.Millisecond))
+	if p.android {
+		t.Logf("in %d of them the digest was wrong until the next start", wrong)
+	}
+	return states
+}
+
+func androidRefusesAt(p place, d *record.Disk) string {
+	if !p.android {
+		return ""
+	}
+	return androidRefuses(d.Content(where))
 }
 
 // checkDecisions: for the marker from before, the one from after and none, a
 // power cut gives the decision from before, the one from after, or 'locked'.
-func checkDecisions(t *testing.T, st step, old lock.Record, blank bool, r record.Reading) {
+func checkDecisions(t *testing.T, st step, old, r record.Reading) {
 	t.Helper()
-	before := lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: old}
-	if blank {
-		before.Store = lock.StoreBlank
-	}
+	before := lock.Evidence{Provisioned: true, Store: old.Store, Record: old.Record, OneCopy: old.OneCopy}
 	after := lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: st.record}
 	now := lock.Evidence{Provisioned: true, Store: r.Store, Record: r.Record, OneCopy: r.OneCopy}
-	for _, marker := range [][]byte{nil, []byte("of the record")} {
+	for i, marker := range [][]byte{nil, []byte("of the record"), nil} {
 		before.Marker, after.Marker, now.Marker = marker, marker, marker
+		if i == 2 {
+			before.Policy, after.Policy, now.Policy = lock.AllowOffline, lock.AllowOffline, lock.AllowOffline
+		}
 		b, a, got := lock.Decide(before).Status, lock.Decide(after).Status, lock.Decide(now).Status
 		if got != b && got != a && got.Open() {
 			t.Fatalf("%s: decides %s, where before was %s and after is %s", st.name, got, b, a)
@@ -134,25 +182,27 @@ func checkDecisions(t *testing.T, st step, old lock.Record, blank bool, r record
 
 // Records of many sectors, every one of which differs from the old record's.
 func TestLargeRecordsAreNotTornEither(t *testing.T) {
-	sectors := 13
-	if raceDetector {
-		sectors = 9
-	}
-	d := record.NewDisk("/p")
-	old, st := armed(1), step{"lost", armed(2), true}
-	old.LostMessage = strings.Repeat("o", sectors*512-500)
-	st.record.LostMessage = strings.Repeat("n", sectors*512-500)
-	write(t, record.NewOn(d, where), old, true)
-	n := cuts(t, d, st, func(op string, after *record.Disk) {
-		r := record.NewOn(after, where).Read()
-		if r.Store != lock.StoreValid || !reflect.DeepEqual(r.Record, old) && !reflect.DeepEqual(r.Record, st.record) {
-			t.Fatalf("power cut before %q: %s with %+v", op, r.Store, r.Slots)
+	each(t, everywhere, func(t *testing.T, p place) {
+		sectors := 12
+		if raceDetector || p.android {
+			sectors = 9 // and the one of the header
 		}
+		d := p.disk()
+		old, st := armed(1), step{"lost", armed(2), true}
+		old.LostMessage = strings.Repeat("o", sectors*512-500)
+		st.record.LostMessage = strings.Repeat("n", sectors*512-500)
+		write(t, p.on(d), old, true)
+		n := cuts(t, p, d, st, func(op string, after *record.Disk) {
+			r := p.on(after).Read()
+			if r.Store != lock.StoreValid || !reflect.DeepEqual(r.Record, old) && !reflect.DeepEqual(r.Record, st.record) {
+				t.Fatalf("power cut before %q: %s with %+v", op, r.Store, r.Slots)
+			}
+		})
+		if n < 2<<sectors || d.Sampled > 0 {
+			t.Errorf("only %d states were tried", n)
+		}
+		t.Logf("%d states after a power cut in the writing of %d sectors, twice", n, sectors)
 	})
-	if n < 2<<sectors {
-		t.Errorf("only %d states were tried", n)
-	}
-	t.Logf("%d states after a power cut in the writing of %d sectors, twice", n, sectors)
 }
 
 // Lives that nobody thought of: random records, and after some of the power
@@ -160,19 +210,24 @@ func TestLargeRecordsAreNotTornEither(t *testing.T) {
 func TestNoOrderOfWritesAndPowerCutsIsTorn(t *testing.T) {
 	states := 0
 	rapid.Check(t, func(t *rapid.T) {
-		d := record.NewDisk("/p")
-		old := record.NewOn(d, where).Read()
+		p := rapid.SampledFrom(everywhere).Draw(t, "medium")
+		d := p.disk()
+		old := p.on(d).Read()
 		for range rapid.IntRange(1, 5).Draw(t, "writes") {
 			want, ownership := anyRecord(t), rapid.Bool().Draw(t, "ownership")
 			goOnFrom := rapid.IntRange(-10, 40).Draw(t, "power cut to go on from")
 			var left *record.Disk
-			n := 0
+			n, seen := 0, -1
 			d.Before = func(op string) error {
+				if d.Changes == seen {
+					return nil
+				}
+				seen = d.Changes
 				d.PowerCuts(func(after *record.Disk) {
 					if n++; n == goOnFrom {
 						left = after
 					}
-					r := record.NewOn(after, where).Read()
+					r := p.on(after).Read()
 					isNew := r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, want)
 					isOld := r.Store == old.Store && reflect.DeepEqual(r.Record, old.Record)
 					if !isNew && !isOld {
@@ -181,19 +236,19 @@ func TestNoOrderOfWritesAndPowerCutsIsTorn(t *testing.T) {
 				})
 				return nil
 			}
-			if err := record.NewOn(d, where).Write(want, ownership); err != nil {
+			if err := p.on(d).Write(want, ownership); err != nil {
 				t.Fatal(err)
 			}
 			d.Before = nil
 			states += n
-			now := record.NewOn(d, where).Read()
+			now := p.on(d).Read()
 			if now.Sequence <= old.Sequence {
 				t.Fatalf("the sequence number went from %d to %d", old.Sequence, now.Sequence)
 			}
 			if left != nil {
 				d = left
 			}
-			old = record.NewOn(d, where).Read()
+			old = p.on(d).Read()
 		}
 	})
 	t.Logf("%d states after a power cut", states)
@@ -221,7 +276,7 @@ func TestTheEnumerationFindsAMediumThatDoesNotFlush(t *testing.T) {
 	write(t, record.NewOn(d, where), old, true)
 	d.Lies = true
 	lost := 0
-	n := cuts(t, d, st, func(_ string, after *record.Disk) {
+	n := cuts(t, inFile, d, st, func(_ string, after *record.Disk) {
 		if record.NewOn(after, where).Read().Store != lock.StoreValid {
 			lost++
 		}
@@ -236,77 +291,86 @@ func TestTheEnumerationFindsAMediumThatDoesNotFlush(t *testing.T) {
 // power fails too. The old record or the new one is there, and once the medium
 // works again so does the store.
 func TestAFailedOperationLeavesTheOldRecordOrTheNewOne(t *testing.T) {
-	failures := 0
-	for _, cause := range []error{errors.New("input/output error"), record.ErrTorn} {
-		d := record.NewDisk("/p")
-		var old lock.Record
-		blank := true
-		for _, st := range life() {
-			for nth := 0; ; nth++ {
-				s := record.NewOn(d, where)
-				count, failed := 0, ""
-				d.Before = func(op string) error {
-					if count++; count-1 == nth {
-						failed = op
-						return cause
-					}
-					return nil
+	each(t, everywhere, func(t *testing.T, p place) {
+		failures := 0
+		for _, cause := range []error{unix.EIO, unix.ENOSPC, record.ErrTorn} {
+			d := p.disk()
+			before := p.on(d).Read()
+			for _, st := range life() {
+				for nth := 0; failOne(t, p, d, st, nth, cause, &before); nth++ {
+					failures++
 				}
-				err := s.Write(st.record, st.ownership)
-				d.Before = nil
-				if failed == "" {
-					if err != nil {
-						t.Fatalf("%s: %v", st.name, err)
-					}
-					break
-				}
-				failures++
-				// A failed operation need not matter: one of two slots may read.
-				if err != nil && (fault.CodeOf(err) != fault.StorageFailed || !strings.Contains(err.Error(), where)) {
-					t.Fatalf("%s: %q failed: not named: %v", st.name, failed, err)
-				}
-				d.PowerCuts(func(after *record.Disk) {
-					r := record.NewOn(after, where).Read()
-					isNew := r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, st.record)
-					isOld := r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, old) || blank && r.Store == lock.StoreBlank
-					if !isNew && (!isOld || err == nil) {
-						t.Fatalf("%s: %q failed, then the power: %s with %+v (%v)", st.name, failed, r.Store, r.Slots, err)
-					}
-				})
-				if r := s.Read(); r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, st.record) {
-					// It got through before it failed; there is no 'before' any more.
-					old, blank = st.record, false
-				}
+				before = p.on(d).Read()
 			}
-			old, blank = st.record, false
+			if names := d.Names(); len(names) != 1 {
+				t.Errorf("%v is left in the folder", names)
+			}
 		}
-		if names := d.Names(); len(names) != 1 {
-			t.Errorf("%v is left in the folder", names)
+		t.Logf("%d failed operations", failures)
+	})
+}
+
+// failOne writes st with its nth operation failing, and reports whether there was
+// one.
+func failOne(t *testing.T, p place, d *record.Disk, st step, nth int, cause error, before *record.Reading) bool {
+	t.Helper()
+	s := p.on(d)
+	count, failed := 0, ""
+	d.Before = func(op string) error {
+		if count++; count-1 == nth {
+			failed = op
+			return cause
 		}
+		return nil
 	}
-	t.Logf("%d failed operations", failures)
+	err := s.Write(st.record, st.ownership)
+	d.Before = nil
+	if failed == "" {
+		if err != nil {
+			t.Fatalf("%s: %v", st.name, err)
+		}
+		return false
+	}
+	// A failed operation need not matter: one of two slots may read.
+	if err != nil && (fault.CodeOf(err) != fault.StorageFailed || !strings.Contains(err.Error(), where) || !errors.Is(err, cause)) {
+		t.Fatalf("%s: %q failed: not named: %v", st.name, failed, err)
+	}
+	d.PowerCuts(func(after *record.Disk) {
+		r := p.on(after).Read()
+		isNew := r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, st.record)
+		isOld := r.Store == before.Store && reflect.DeepEqual(r.Record, before.Record)
+		if !isNew && (!isOld || err == nil) {
+			t.Fatalf("%s: %q failed, then the power: %s with %+v (%v)", st.name, failed, r.Store, r.Slots, err)
+		}
+	})
+	if r := s.Read(); r.Store == lock.StoreValid && reflect.DeepEqual(r.Record, st.record) {
+		// It got through before it failed; there is no 'before' any more.
+		*before = r
+	}
+	return true
 }
 
 func TestAReadThatFailsIsNeverBlank(t *testing.T) {
-	d := record.NewDisk("/p")
-	write(t, record.NewOn(d, where), armed(1), true)
-	broken := errors.New("input/output error")
-	for nth := range 6 {
-		for _, all := range []bool{false, true} {
-			count := 0
-			d.Before = func(string) error {
-				if count++; count-1 == nth || all && count > nth {
-					return broken
+	each(t, everywhere, func(t *testing.T, p place) {
+		d := p.disk()
+		write(t, p.on(d), armed(1), true)
+		for nth := range 7 {
+			for _, all := range []bool{false, true} {
+				count := 0
+				d.Before = func(string) error {
+					if count++; count-1 == nth || all && count > nth {
+						return unix.EIO
+					}
+					return nil
 				}
-				return nil
-			}
-			r := record.NewOn(d, where).Read()
-			if r.Store == lock.StoreBlank || r.Store == lock.StoreDamaged || r.Store == lock.StoreValid && !reflect.DeepEqual(r.Record, armed(1)) {
-				t.Errorf("operation %d failed: %s", nth, r.Store)
-			}
-			if r.Store == lock.StoreUnreadable && !errors.Is(r.Err, broken) {
-				t.Errorf("operation %d failed: the error is not named: %v", nth, r.Err)
+				r := p.on(d).Read()
+				if r.Store == lock.StoreBlank || r.Store == lock.StoreDamaged || r.Store == lock.StoreValid && !reflect.DeepEqual(r.Record, armed(1)) {
+					t.Errorf("operation %d failed: %s", nth, r.Store)
+				}
+				if r.Store == lock.StoreUnreadable && !errors.Is(r.Err, unix.EIO) {
+					t.Errorf("operation %d failed: the error is not named: %v", nth, r.Err)
+				}
 			}
 		}
-	}
+	})
 }
