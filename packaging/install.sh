@@ -28,11 +28,14 @@ page() { # compressed without a name and a time, so that a build can be repeated
     chmod 644 "$target"
 }
 
-units() { # FOLDER: what stands in systemd/, in its place under /usr/lib
+units() { # what stands in systemd/, in its place
     local file
     while read -r file; do
-        put 644 "$file" "/usr/lib/${file#"$1"/}"
-    done < <(find "$1" -type f ! -name '*.md' ! -name '*.go')
+        case $file in
+            system/* | system-preset/*) put 644 "systemd/$file" "/usr/lib/systemd/$file" ;;
+            *) put 644 "systemd/$file" "/usr/lib/$file" ;;
+        esac
+    done < <(cd systemd && find . -mindepth 2 -type f -printf '%P\n')
 }
 
 device() {
@@ -40,6 +43,9 @@ device() {
     put 755 bin/accountlockctl /usr/bin/accountlockctl
     put 755 bin/accountlockd /usr/sbin/accountlockd
     put 755 bin/accountlock-gate /usr/sbin/accountlock-gate
+    install -d "$dest/usr/lib/systemd/system-generators"
+    ln -sf ../../../sbin/accountlock-gate "$dest/usr/lib/systemd/system-generators/accountlock-gate"
+    units
     put 755 packaging/package-step /usr/libexec/accountlock/package-step
     put 644 packaging/dbus/org.accountlock.AccountLock1.conf /usr/share/dbus-1/system.d/org.accountlock.AccountLock1.conf
     put 644 packaging/dbus/org.accountlock.AccountLock1.service /usr/share/dbus-1/system-services/org.accountlock.AccountLock1.service

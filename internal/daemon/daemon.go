@@ -116,7 +116,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: noGate{}, Journal: p.journal, Diary: p.journal, Events: p.journal,
+		Gate: newGate(o.Config), Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Hardware: hardware{sources: o.Config.Device.Identity},
 		Random:   rand.Reader,
@@ -160,6 +160,14 @@ func noDumps(log *slog.Logger) {
 	if err = errors.Join(err, unix.Setrlimit(unix.RLIMIT_CORE, &lim)); err != nil {
 		log.Warn("cannot switch core dumps off", "error", err)
 	}
+}
+
+// newGate returns the gate that `[gate] mode` names.
+func newGate(c config.Config) flow.Gate {
+	if c.Gate.Mode == config.GateNone {
+		return noGate{}
+	}
+	return gate.Channel{Dir: c.Runtime.Directory}
 }
 
 // noGate is `[gate] mode = "none"`: nothing is held back from booting.

@@ -17,6 +17,15 @@ type Parts struct {
 	Record func(spec string) (RecordReader, error)
 	// Marker returns the reset marker in the state directory.
 	Marker func(dir string) MarkerReader
+
+	// The rest is for the generator and the service alone.
+
+	// Root is the root of the filesystem, "/" on a device.
+	Root string
+	// Getenv finds a variable of the environment, as os.LookupEnv does.
+	Getenv config.Lookup
+	// Systemctl runs systemctl with these arguments and waits for it.
+	Systemctl func(args ...string) error
 }
 
 // Verdict is the decision with what it rests on. It holds no secret.
@@ -28,6 +37,8 @@ type Verdict struct {
 	Provisioned bool
 	// Store is what the record store held; empty where it was not looked at.
 	Store lock.Store
+	// Ungated: `[gate] mode = "none"`, nothing is held back from booting.
+	Ungated bool
 	// OneCopy: one slot is whole and the other one is not.
 	OneCopy bool
 	// Problems are what went wrong on the way, and wishes of /etc that were not
@@ -53,7 +64,7 @@ func (p Parts) decide(path string) Verdict {
 	if err != nil {
 		// fails locked: a store that this program does not know is not readable.
 		v := locked("the record store cannot be opened", err)
-		v.Provisioned = true
+		v.Provisioned, v.Ungated = true, cfg.Gate.Mode == config.GateNone
 		return v
 	}
 	e, problems := Evidence(cfg, store, p.Marker(cfg.State.Directory))
@@ -66,7 +77,10 @@ func (p Parts) decide(path string) Verdict {
 }
 
 func verdict(d lock.Decision, e lock.Evidence, cfg config.Config, problems []error) Verdict {
-	v := Verdict{Status: d.Status, Rule: d.Rule, Provisioned: e.Provisioned, Store: e.Store, OneCopy: e.OneCopy}
+	v := Verdict{
+		Status: d.Status, Rule: d.Rule, Provisioned: e.Provisioned, Ungated: cfg.Gate.Mode == config.GateNone,
+		Store: e.Store, OneCopy: e.OneCopy,
+	}
 	for _, err := range problems {
 		v.Problems = append(v.Problems, err.Error())
 	}
@@ -80,6 +94,9 @@ func verdict(d lock.Decision, e lock.Evidence, cfg config.Config, problems []err
 func locked(rule string, err error) Verdict {
 	return Verdict{Status: lock.LockedFor(lock.RecordDamaged), Rule: rule, Problems: []string{err.Error()}}
 }
+
+// passes reports whether the boot may go on.
+func (v Verdict) passes() bool { return v.Status.Open() || v.Ungated }
 
 // words are the two words of the answer: `open` or `locked`, and why.
 func (v Verdict) words() (decision, reason string) {

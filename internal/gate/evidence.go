@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gate owns the decision at boot as a program: gathering the evidence,
-// asking internal/lock, and saying the answer in the form that cli.md of the
-// design fixes. The daemon settles by the same evidence.
+// asking internal/lock, and saying the answer, to whoever asks and to systemd. The
+// daemon settles by the same evidence.
 //
 // It must not ask anybody but record, marker and configuration: it decides
-// before there is a network, a bus or anyone to ask. It writes nothing, and
-// stays small, because every boot waits for it.
+// before there is a network, a bus or anyone to ask. It writes nothing but in its
+// own folder under /run and, as a generator, in the one that it is given, and stays
+// small, because every boot waits for it.
 package gate
 
 import (

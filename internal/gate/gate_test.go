@@ -149,7 +149,8 @@ func TestEvidenceIsWhatWasFound(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		nil, {"--gate"}, {"--decide", "--gate"}, {"/run/normal", "/run/early", "/run/late"}, {"--decide", "x"}, {"--help"}, {"-h"}, {"--decide=maybe"},
+		nil, {"--decide", "--gate"}, {"--gate", "--again"}, {"/run/normal", "/run/early"}, {"/1", "/2", "/3", "/4"}, {"--decide", "x"}, {"--json", "/1", "/2", "/3"},
+		{"--gate", "--config", "/x"}, {"--again", "--json"}, {"--gate", "--no-reboot"}, {"--decide", "--no-reboot"}, {"--help"}, {"-h"}, {"--decide=maybe"},
 		{"--decide=false"}, {"--decide", "--config"}, {"--decide", "--config", ""}, {"--decide", "--config="}, {"--json"}, {"--config", "x"}, {"-decide", "-x"},
 	} {
 		var out, errs bytes.Buffer

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// bootWords is what PID 1 was told on its command line about what to start.
+type bootWords struct {
+	// unit is the unit to boot in place of default.target; empty where none is named.
+	unit string
+	// wants are units to start besides.
+	wants []string
+}
+
+// readBootWords reads PID 1's command line as systemd does: the kernel's, but in a
+// container PID 1's own arguments alone (proc_cmdline(), kernel-command-line(7)).
+// Arguments are looked at outside of a container too, since the kernel hands
+// what follows `--` to PID 1. What cannot be read says nothing: the static drop-ins
+// stand whatever was asked for.
+func readBootWords(root string, container bool) bootWords {
+	var words []string
+	if !container {
+		text, _ := os.ReadFile(filepath.Join(root, "proc/cmdline"))
+		words = splitWords(string(text))
+	}
+	text, _ := os.ReadFile(filepath.Join(root, "proc/1/cmdline"))
+	if args := strings.Split(string(text), "\x00"); len(args) > 1 {
+		words = append(words, args[1:]...)
+	}
+	return parseBootWords(words)
+}
+
+// splitWords splits at blanks outside of quotes, and drops the quotes.
+func splitWords(text string) []string {
+	var words []string
+	var word strings.Builder
+	var quote rune
+	inside := false
+	flush := func() {
+		if inside {
+			words = append(words, word.String())
+		}
+		word.Reset()
+		inside = false
+	}
+	for _, r := range text {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, inside = r, true
+		case quote == 0 && strings.ContainsRune(" \t\n\r", r):
+			flush()
+		default:
+			word.WriteRune(r)
+			inside = true
+		}
+	}
+	flush()
+	return words
+}
+
+// runlevels are the words by which PID 1 takes a target without `systemd.unit=`.
+var runlevels = map[string]string{
+	"emergency": "emergency.target", "-b": "emergency.target",
+	"rescue": "rescue.target", "single": "rescue.target", "-s": "rescue.target", "s": "rescue.target", "S": "rescue.target", "1": "rescue.target",
+	"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.target", "5": "graphical.target",
+}
+
+// parseBootWords finds the units that the words name; the last `unit` counts, as
+// for systemd.
+func parseBootWords(words []string) bootWords {
+	var b bootWords
+	for i, word := range words {
+		key, value, assigned := strings.Cut(word, "=")
+		switch key {
+		case "systemd.unit", "--unit":
+			if !assigned && key == "--unit" && i+1 < len(words) {
+				value = words[i+1]
+			}
+			if unitName(value) {
+				b.unit = value
+			}
+		case "systemd.wants":
+			if unitName(value) && !slices.Contains(b.wants, value) {
+				b.wants = append(b.wants, value)
+			}
+		default:
+			if target := runlevels[word]; target != "" {
+				b.unit = target
+			}
+		}
+	}
+	// These lead to the same place as no name.
+	if b.unit == defaultTarget || b.unit == bootTarget {
+		b.unit = ""
+	}
+	return b
+}
+
+// unitName reports whether s is the name of a unit, and no path.
+func unitName(s string) bool {
+	dot := strings.LastIndexByte(s, '.')
+	return dot > 0 && dot < len(s)-1 && len(s) < 256 && !strings.ContainsAny(s, "/ \t\n\x00")
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/accountlock/accountlock/internal/config"
+)
+
+// The units that the generator speaks of.
+const (
+	defaultTarget = "default.target"
+	bootTarget    = "accountlock.target"
+	lockedTarget  = "accountlock-locked.target"
+	openTarget    = "accountlock-open.target"
+	unitDir       = "usr/lib/systemd/system"
+	dropIn        = "50-accountlock.conf"
+)
+
+// unitDirs are where units lie, the first having the most to say, without those
+// of generators (systemd.unit(5)).
+var unitDirs = []string{"etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", unitDir}
+
+// Generator is accountlock-gate as a systemd generator (systemd.generator(7)). It
+// runs before /var and udev are there, and again at each daemon-reload.
+type Generator struct {
+	// Root is the root of the filesystem, "/" on a device.
+	Root string
+	// Early is the folder of the three that goes over /etc.
+	Early string
+	// Container: PID 1 runs in a container ($SYSTEMD_VIRTUALIZATION).
+	Container bool
+	// Config is Parts.Config.
+	Config func(path string) (config.Config, error)
+}
+
+// Run puts accountlock.target in the place of default.target and repeats, where
+// /etc has less to say, what holds back all that lets a person in. It decides
+// nothing: the gate does. It goes on after an error, since each piece helps; whatever
+// fails, the static units hold the same things back.
+func (g Generator) Run() error {
+	cfg, err := g.Config("")
+	if err == nil && (!cfg.Provisioned() || cfg.Gate.Mode == config.GateNone) {
+		// Nothing to hold back, and nothing to notice.
+		return nil
+	}
+	// fails locked: a configuration that cannot be read may be one with a lock.
+	words := readBootWords(g.Root, g.Container)
+	var errs []error
+	do := func(err error) { errs = append(errs, err) }
+	do(g.holdBack(words))
+	do(g.furnish())
+	if err == nil {
+		do(g.awaitStore(cfg.Record.Store))
+	}
+	do(g.goOnTo(words))
+	return errors.Join(errs...)
+}
+
+// holdBack repeats the static drop-ins, and adds one for each unit that the
+// command line names.
+func (g Generator) holdBack(words bootWords) error {
+	static, err := filepath.Glob(filepath.Join(g.Root, unitDir, "*.d", dropIn))
+	errs := []error{err}
+	for _, path := range static {
+		unit := filepath.Base(filepath.Dir(path))
+		errs = append(errs, g.link(filepath.Join("/", unitDir, unit, dropIn), unit, dropIn))
+	}
+	for _, unit := range append(words.wants, words.unit) {
+		if unit == "" || neverHeldBack[unit] {
+			continue
+		}
+		errs = append(errs, g.write(heldBack, unit+".d", dropIn))
+	}
+	return errors.Join(errs...)
+}
+
+// heldBack is the drop-in of a unit that must wait for the gate.
+const heldBack = "[Unit]\nRequires=accountlock-gate.service\nAfter=accountlock-gate.service\nAssertPathExists=/run/accountlock/open\n"
+
+// neverHeldBack are what the account check itself needs, and lets nobody in.
+var neverHeldBack = map[string]bool{
+	"sysinit.target": true, "basic.target": true, "local-fs.target": true,
+	lockedTarget: true, openTarget: true, "accountlock-gate.service": true,
+}
+
+// goOnTo makes default.target accountlock.target, and the real default target, or
+// the unit that the command line names, what an open device goes on to. Once the
+// device is open, default.target is left alone.
+func (g Generator) goOnTo(words bootWords) error {
+	from := g.realDefault()
+	target := from
+	switch {
+	case words.unit != "":
+		target = words.unit
+	case g.exists("system-update"), g.exists("etc/system-update"):
+		// systemd-system-update-generator(8) redirects default.target too. Ours wins,
+		// and leads on to there.
+		target = "system-update.target"
+	}
+	errs := []error{g.link(filepath.Join("/", unitDir, target), openTarget+".wants", target)}
+	if g.exists(openFile) {
+		return errors.Join(errs...)
+	}
+	// What hangs on the name default.target goes along with the target.
+	for _, kind := range []string{".wants", ".requires", ".upholds", ".d"} {
+		for _, dir := range unitDirs {
+			entries, err := os.ReadDir(filepath.Join(g.Root, dir, defaultTarget+kind))
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				errs = append(errs,
+					g.link(filepath.Join("/", dir, defaultTarget+kind, e.Name()), from+kind, e.Name()),
+					g.link("/dev/null", defaultTarget+kind, e.Name()))
+			}
+		}
+	}
+	return errors.Join(append(errs, g.redirect())...)
+}
+
+// redirect makes default.target ours, in the place of what another generator may
+// have made of it.
+func (g Generator) redirect() error {
+	temp := ".accountlock-" + defaultTarget
+	if err := g.link(filepath.Join("/", unitDir, bootTarget), temp); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(g.Early, temp), filepath.Join(g.Early, defaultTarget))
+}
+
+func (g Generator) exists(name string) bool {
+	_, err := os.Lstat(filepath.Join(g.Root, name))
+	return err == nil
+}
+
+// realDefault returns the target that default.target stands for below the
+// generators.
+func (g Generator) realDefault() string {
+	for _, dir := range unitDirs {
+		to, err := os.Readlink(filepath.Join(g.Root, dir, defaultTarget))
+		if err != nil {
+			continue
+		}
+		if name := filepath.Base(to); unitName(name) && name != defaultTarget && name != bootTarget {
+			return name
+		}
+	}
+	return "graphical.target"
+}
+
+// furniture are the services of network and time that a locked device runs too,
+// those of them that are enabled.
+var furniture = []string{
+	"NetworkManager.service", "systemd-networkd.service", "systemd-networkd.socket", "systemd-resolved.service", "networking.service", "ifupdown2.service",
+	"connman.service", "iwd.service", "dhcpcd.service", "wpa_supplicant.service", "ModemManager.service",
+	"systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntp.service", "ntpsec.service", "ntpd.service", "openntpd.service",
+	"nftables.service", "firewalld.service", "ufw.service", "iptables.service",
+}
+
+// furnish gives a locked device the network and the time that it has enabled, and
+// a screen on each serial console.
+func (g Generator) furnish() error {
+	var errs []error
+	for _, unit := range furniture {
+		if g.enabled(unit) {
+			errs = append(errs, g.link(filepath.Join("/", unitDir, unit), lockedTarget+".wants", unit))
+		}
+	}
+	for _, tty := range g.consoles() {
+		screen := "accountlock-firstboot@" + tty + ".service"
+		errs = append(errs, g.link(filepath.Join("/", unitDir, "accountlock-firstboot@.service"), lockedTarget+".wants", screen))
+	}
+	return errors.Join(errs...)
+}
+
+// enabled reports whether some target wants the unit.
+func (g Generator) enabled(unit string) bool {
+	for _, dir := range unitDirs {
+		if found, err := filepath.Glob(filepath.Join(g.Root, dir, "*.target.wants", unit)); err == nil && len(found) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// consoles returns the terminals, besides the virtual ones, that the kernel or the
+// container's manager prints to.
+func (g Generator) consoles() []string {
+	if g.Container {
+		return []string{"console"}
+	}
+	text, _ := os.ReadFile(filepath.Join(g.Root, "sys/class/tty/console/active"))
+	var out []string
+	for _, tty := range strings.Fields(string(text)) {
+		if !strings.HasPrefix(tty, "tty") || strings.TrimLeft(tty[3:], "0123456789") != "" {
+			out = append(out, tty)
+		}
+	}
+	return out
+}
+
+// awaitStore lets the gate wait for the partition that holds the record, where it
+// is not there yet. That it never comes is the gate's to say.
+func (g Generator) awaitStore(spec string) error {
+	scheme, path, _ := strings.Cut(spec, ":")
+	if scheme != "block" && scheme != "pdb" || !strings.HasPrefix(path, "/dev/") {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(g.Root, path)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unit := escapePath(path) + ".device"
+	return g.write(fmt.Sprintf("[Unit]\nWants=%[1]s\nAfter=%[1]s\n", unit), "accountlock-gate.service.d", "50-store.conf")
+}
+
+// escapePath is `systemd-escape --path`.
+func escapePath(path string) string {
+	var b strings.Builder
+	for i, c := range []byte(strings.Trim(filepath.Clean(path), "/")) {
+		switch {
+		case c == '/':
+			b.WriteByte('-')
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == ':', c == '_', c == '.' && i > 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return b.String()
+}
+
+// link makes a symbolic link in the early folder. Where something has the name
+// already it stays: another generator's early word, or an entry of a higher folder.
+func (g Generator) link(to string, name ...string) error {
+	path := filepath.Join(append([]string{g.Early}, name...)...)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // PID 1's folder, for all to read
+		return err
+	}
+	err := os.Symlink(to, path)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+func (g Generator) write(text string, name ...string) error {
+	path := filepath.Join(append([]string{g.Early}, name...)...)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // PID 1's folder, for all to read
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // PID 1's folder, for all to read
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/gate"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tree makes files below a new folder; a value that begins with `->` is a link.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(root, name)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		if to, ok := strings.CutPrefix(text, "->"); ok {
+			must(t, os.Symlink(to, path))
+		} else {
+			must(t, os.WriteFile(path, []byte(text), 0o600))
+		}
+	}
+	return root
+}
+
+// plain is the tree of a device as it comes: two drop-ins, a graphical default.
+func plain(more map[string]string) map[string]string {
+	files := map[string]string{
+		"usr/lib/systemd/system/default.target":                                 "->graphical.target",
+		"usr/lib/systemd/system/getty@.service.d/50-accountlock.conf":           "[Unit]\n",
+		"usr/lib/systemd/system/multi-user.target.d/50-accountlock.conf":        "[Unit]\n",
+		"etc/systemd/system/multi-user.target.wants/NetworkManager.service":     "->/lib/systemd/system/NetworkManager.service",
+		"usr/lib/systemd/system/sysinit.target.wants/systemd-timesyncd.service": "->../systemd-timesyncd.service",
+		"sys/class/tty/console/active":                                          "tty0 ttyS0 hvc0\n",
+		"proc/cmdline":                                                          "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet\n",
+		"proc/1/cmdline":                                                        "/sbin/init\x00",
+	}
+	for name, text := range more {
+		files[name] = text
+	}
+	return files
+}
+
+// written is all that stands below dir.
+func written(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	files := os.DirFS(dir)
+	must(t, fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if to, err := os.Readlink(filepath.Join(dir, name)); err == nil {
+			fmt.Fprintf(&b, "%s -> %s\n", name, to)
+			return nil
+		}
+		text, err := fs.ReadFile(files, name)
+		fmt.Fprintf(&b, "%s:\n    %s\n", name, strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n    "))
+		return err
+	}))
+	return b.String()
+}
+
+func TestWhatTheGeneratorWrites(t *testing.T) {
+	broken := errors.New("bad file")
+	block := func(c *config.Config) { c.Record.Store = "block:/dev/disk/by-partlabel/frp" }
+	for _, c := range []struct {
+		name      string
+		files     map[string]string
+		container bool
+		cfg       config.Config
+		err       error
+	}{
+		{"not-provisioned", nil, false, config.Default(nil), nil},
+		{"no-gate-wanted", nil, false, provisioned(func(c *config.Config) { c.Gate.Mode = config.GateNone }), nil},
+		{"provisioned", nil, false, provisioned(), nil},
+		{"a-configuration-that-cannot-be-read", nil, false, config.Config{}, broken},
+		{"another-default-target-with-wants", map[string]string{
+			"etc/systemd/system/default.target":                   "->/lib/systemd/system/multi-user.target",
+			"etc/systemd/system/default.target.wants/own.service": "->/etc/systemd/system/own.service",
+			"usr/lib/systemd/system/default.target.d/x.conf":      "[Unit]\n",
+		}, false, provisioned(), nil},
+		{"the-command-line-names-units", map[string]string{
+			"proc/cmdline": `root=/dev/sda1 systemd.unit=rescue.target "systemd.wants=own shell.service" systemd.wants=telnet.socket 3 systemd.unit=evil@x.service systemd.unit=../x` + "\n",
+		}, false, provisioned(), nil},
+		{"what-follows-two-dashes-is-pid-1s", map[string]string{"proc/1/cmdline": "/sbin/init\x00--unit\x00evil.service\x00"}, false, provisioned(), nil},
+		{"in-a-container-the-hosts-command-line-is-not-ours", map[string]string{
+			"proc/cmdline": "systemd.unit=rescue.target", "proc/1/cmdline": "/sbin/init\x00single\x00",
+		}, true, provisioned(), nil},
+		{"an-offline-update-is-due", map[string]string{"system-update": "->/var/lib/update"}, false, provisioned(), nil},
+		{"the-record-is-on-a-partition-that-is-not-there-yet", nil, false, provisioned(block), nil},
+		{"the-record-is-on-a-partition", map[string]string{"dev/disk/by-partlabel/frp": ""}, false, provisioned(block), nil},
+		{"the-device-is-open-already", map[string]string{"run/accountlock/open": "linked\n"}, false, provisioned(), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root, early := tree(t, plain(c.files)), t.TempDir()
+			// Another generator's redirection was there first.
+			if strings.HasPrefix(c.name, "an-offline") {
+				must(t, os.Symlink("/usr/lib/systemd/system/system-update.target", filepath.Join(early, "default.target")))
+			}
+			g := gate.Generator{Root: root, Early: early, Container: c.container, Config: func(string) (config.Config, error) { return c.cfg, c.err }}
+			for range 2 { // a second run, as daemon-reload makes it, changes nothing
+				must(t, g.Run())
+				golden(t, "generator/"+c.name, written(t, early))
+			}
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if got != string(want) {
+		t.Errorf("%s is\n%s\nand should be\n%s", name, got, want)
+	}
+}
+
+func TestAGeneratorThatCannotWriteSaysSo(t *testing.T) {
+	root := tree(t, plain(nil))
+	file := filepath.Join(root, "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	g := gate.Generator{Root: root, Early: file, Config: func(string) (config.Config, error) { return provisioned(), nil }}
+	if err := g.Run(); err == nil {
+		t.Error("no error")
+	}
+}

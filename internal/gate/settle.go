@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What the gate leaves in its folder, which root alone can write, for units and
+// people to see. At most one of the two is there.
+const (
+	runDir     = "run/accountlock"
+	openFile   = runDir + "/open"
+	lockedFile = runDir + "/locked"
+)
+
+// Service is accountlock-gate as a service: it decides and lets systemd act on it.
+type Service struct {
+	// Root is the root of the filesystem, "/" on a device.
+	Root string
+	// Decide is the gate's own reading of record and marker.
+	Decide func() Verdict
+	// Systemctl runs systemctl with these arguments and waits for it.
+	Systemctl func(args ...string) error
+	// Log takes what the journal is to keep.
+	Log io.Writer
+	// NoReboot: a device found locked while it runs is shut without a reboot.
+	NoReboot bool
+}
+
+// Boot decides for the first time. Until it has written that the device is open,
+// nothing that asks for it starts; on an open device systemd goes on by itself. The
+// error means that nobody could be told; nothing is open then.
+func (s Service) Boot() error {
+	// fails shut: what an earlier life of this system left does not count.
+	if err := s.remove(openFile); err != nil {
+		return err
+	}
+	v := s.Decide()
+	s.say(v)
+	if v.passes() {
+		return s.open(v)
+	}
+	err := s.tell(v)
+	// What the command line or a unit asked for besides goes: not one of it has
+	// started yet.
+	return errors.Join(err, s.Systemctl("isolate", "--no-block", lockedTarget))
+}
+
+// Again decides again, because something on the channel asked for it. Who asked
+// and what was written does not matter.
+func (s Service) Again() error {
+	v := s.Decide()
+	_, err := os.Lstat(filepath.Join(s.Root, openFile))
+	was := err == nil
+	switch {
+	case v.passes() && was:
+		return nil
+	case v.passes():
+		s.say(v)
+		if err := s.open(v); err != nil {
+			return err
+		}
+		return s.Systemctl("start", "--no-block", openTarget)
+	case !was:
+		// Still locked, perhaps for another reason.
+		return s.tell(v)
+	}
+	s.say(v)
+	return s.shut(v)
+}
+
+// shut locks a running device: nothing new starts from now on, and what runs ends.
+func (s Service) shut(v Verdict) error {
+	err := errors.Join(s.remove(openFile), s.tell(v))
+	// Sessions are scopes that neither a reboot hurries nor isolating ends. What
+	// someone left to ignore SIGTERM gets no time.
+	kill := s.Systemctl("kill", "--signal=SIGKILL", "user.slice", "machine.slice")
+	if kill != nil {
+		// A slice that nobody has used is not there.
+		fmt.Fprintf(s.Log, "cannot end all sessions: %v\n", kill)
+	}
+	if !s.NoReboot {
+		return errors.Join(err, s.Systemctl("start", "--no-block", "--job-mode=replace-irreversibly", "reboot.target"))
+	}
+	// The debug shell ignores isolating.
+	return errors.Join(err,
+		s.Systemctl("stop", "debug-shell.service", "user.slice", "machine.slice"),
+		s.Systemctl("isolate", "--no-block", lockedTarget))
+}
+
+// open says that the device is open.
+func (s Service) open(v Verdict) error {
+	return errors.Join(s.remove(lockedFile), s.write(openFile, v))
+}
+
+// tell says that the device is locked, and why.
+func (s Service) tell(v Verdict) error { return s.write(lockedFile, v) }
+
+func (s Service) say(v Verdict) {
+	fmt.Fprintln(s.Log, strings.ReplaceAll(strings.TrimSpace(string(v.text())), "\n", "; "))
+}
+
+// write puts the reason in place whole.
+func (s Service) write(name string, v Verdict) error {
+	path := filepath.Join(s.Root, name)
+	_, reason := v.words()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // for all to read
+		return err
+	}
+	temp := path + ".new"
+	if err := s.remove(name + ".new"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(temp, []byte(reason+"\n"), 0o644); err != nil { //nolint:gosec // for all to read
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+func (s Service) remove(name string) error {
+	err := os.Remove(filepath.Join(s.Root, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

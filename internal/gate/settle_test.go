@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/accountlock/accountlock/internal/gate"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// machine is a device with a gate; systemctl is only noted.
+type machine struct {
+	t       *testing.T
+	root    string
+	verdict gate.Verdict
+	calls   []string
+	fails   func(call string) error
+	log     bytes.Buffer
+	stays   bool
+}
+
+var (
+	openDevice = gate.Verdict{Status: lock.Status{State: lock.Linked}, Rule: "the marker matches"}
+	lostDevice = gate.Verdict{Status: lock.LockedFor(lock.Lost), Rule: "the owner marked it lost"}
+	resetOne   = gate.Verdict{Status: lock.LockedFor(lock.FactoryReset), Rule: "no marker"}
+)
+
+func newMachine(t *testing.T) *machine { return &machine{t: t, root: t.TempDir()} }
+
+func (m *machine) service() gate.Service {
+	return gate.Service{
+		Root: m.root, Log: &m.log, NoReboot: m.stays,
+		Decide: func() gate.Verdict { return m.verdict },
+		Systemctl: func(args ...string) error {
+			call := strings.Join(args, " ")
+			m.calls = append(m.calls, call)
+			if m.fails != nil {
+				return m.fails(call)
+			}
+			return nil
+		},
+	}
+}
+
+// says returns what stands under /run/accountlock.
+func (m *machine) says() string {
+	m.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(m.root, "run/accountlock"))
+	if err != nil {
+		return ""
+	}
+	var out []string
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(m.root, "run/accountlock", e.Name()))
+		must(m.t, err)
+		out = append(out, e.Name()+": "+strings.TrimSpace(string(text)))
+	}
+	return strings.Join(out, ", ")
+}
+
+// did returns what systemctl was asked for since the last time.
+func (m *machine) did() string {
+	calls := m.calls
+	m.calls = nil
+	return strings.Join(calls, "; ")
+}
+
+const (
+	isolated = "isolate --no-block accountlock-locked.target"
+	killed   = "kill --signal=SIGKILL user.slice machine.slice"
+	rebooted = "start --no-block --job-mode=replace-irreversibly reboot.target"
+	goneOn   = "start --no-block accountlock-open.target"
+)
+
+func TestTheGateOpensAndShutsAsItReadsTheRecord(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before []gate.Verdict // the boot, then further pokes
+		stays  bool
+		says   string
+		did    string // at the last one
+	}{
+		{"open at boot: systemd goes on by itself", []gate.Verdict{openDevice}, false, "open: linked", ""},
+		{"locked at boot: everything else goes", []gate.Verdict{resetOne}, false, "locked: factory-reset", isolated},
+		{"poked while still locked", []gate.Verdict{resetOne, resetOne}, false, "locked: factory-reset", ""},
+		{"poked while locked for another reason", []gate.Verdict{resetOne, lostDevice}, false, "locked: lost", ""},
+		{"unlocked", []gate.Verdict{resetOne, openDevice}, false, "open: linked", goneOn},
+		{"poked while open", []gate.Verdict{openDevice, openDevice}, false, "open: linked", ""},
+		{"lost: reboots", []gate.Verdict{openDevice, lostDevice}, false, "locked: lost", killed + "; " + rebooted},
+		{"lost where the vendor forbids a reboot", []gate.Verdict{openDevice, lostDevice}, true, "locked: lost", killed + "; stop debug-shell.service user.slice machine.slice; " + isolated},
+		{"found and unlocked again", []gate.Verdict{openDevice, lostDevice, openDevice}, true, "open: linked", goneOn},
+		{"no gate is wanted", []gate.Verdict{{Status: lock.LockedFor(lock.Lost), Ungated: true}}, false, "open: lost", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t)
+			m.stays = c.stays
+			for i, v := range c.before {
+				m.did()
+				m.verdict = v
+				if i == 0 {
+					must(t, m.service().Boot())
+				} else {
+					must(t, m.service().Again())
+				}
+			}
+			if got := m.says(); got != c.says {
+				t.Errorf("says %q", got)
+			}
+			if got := m.did(); got != c.did {
+				t.Errorf("did %q", got)
+			}
+		})
+	}
+}
+
+func TestAnOpenOfAnEarlierBootDoesNotCount(t *testing.T) {
+	m := newMachine(t)
+	m.verdict = openDevice
+	must(t, m.service().Boot())
+	s := m.service()
+	s.Decide = func() gate.Verdict {
+		if m.says() != "" {
+			t.Errorf("while it decides, it says %q", m.says())
+		}
+		return resetOne
+	}
+	must(t, s.Boot())
+	if got := m.says(); got != "locked: factory-reset" {
+		t.Errorf("says %q", got)
+	}
+}
+
+func TestAGateThatCannotSpeakToSystemdStaysShut(t *testing.T) {
+	m := newMachine(t)
+	m.verdict, m.fails = resetOne, func(string) error { return errors.New("no PID 1") }
+	if err := m.service().Boot(); err == nil {
+		t.Error("no error at boot")
+	}
+	m.verdict = openDevice
+	m.fails = nil
+	must(t, m.service().Again())
+	m.verdict, m.fails = lostDevice, func(string) error { return errors.New("no PID 1") }
+	if err := m.service().Again(); err == nil {
+		t.Error("no error when shutting")
+	}
+	if got := m.says(); got != "locked: lost" || !slices.Contains(m.calls, rebooted) {
+		t.Errorf("says %q after %q", got, m.calls)
+	}
+}
+
+func TestAGateThatCannotWriteOpensNothing(t *testing.T) {
+	m := newMachine(t)
+	// A file where the folder should be.
+	must(t, os.Mkdir(filepath.Join(m.root, "run"), 0o755))
+	must(t, os.WriteFile(filepath.Join(m.root, "run/accountlock"), nil, 0o600))
+	m.verdict = openDevice
+	if err := m.service().Boot(); err == nil {
+		t.Error("no error")
+	}
+	if err := m.service().Again(); err == nil || m.did() != "" {
+		t.Error("goes on")
+	}
+}
