@@ -26,6 +26,9 @@ test                  systemd-analyze                  systemd
 packages              lintian                          lintian
 test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
 test                  tmux                             tmux
+test                  /usr/bin/chromium                chromium
+test                  node                             nodejs
+test                  npm                              npm
 '
 
 die() {
@@ -61,6 +64,17 @@ install() {
     "${apt[@]}" || { apt-get update -q && "${apt[@]}"; }
 }
 
+# browser_modules: what the browser's tests need from npm, as package-lock.json
+# pins it. Nothing of it is run at its installation.
+browser_modules() {
+    local dir
+    dir=$(dirname "$0")/browser
+    if [ "$dir/package-lock.json" -nt "$dir/node_modules/.package-lock.json" ]; then
+        npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent
+        touch "$dir/node_modules/.package-lock.json"
+    fi
+}
+
 go_is_there() {
     local want have
     want=$(sed -n 's/^go //p' "$(dirname "$0")/../go.mod")
@@ -80,7 +94,10 @@ main() {
     done
     go_is_there
     list=$(missing "$@")
-    [ -n "$list" ] || return 0
+    if [ -z "$list" ]; then
+        [[ " $* " != *' test '* ]] || browser_modules
+        return 0
+    fi
     packages=$(cut -d ' ' -f 2 <<<"$list" | sort -u | tr '\n' ' ')
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         cut -d ' ' -f 1 <<<"$list" | sed 's/^/deps: missing: /' >&2
@@ -91,6 +108,7 @@ main() {
     install $packages
     list=$(missing "$@")
     [ -z "$list" ] || die "still missing after the installation: $(cut -d ' ' -f 1 <<<"$list" | tr '\n' ' ')"
+    [[ " $* " != *' test '* ]] || browser_modules
 }
 
 main "$@"

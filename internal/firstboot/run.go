@@ -15,6 +15,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/console"
+	"github.com/accountlock/accountlock/internal/firstboot/kiosk"
 	"github.com/accountlock/accountlock/internal/firstboot/line"
 	"github.com/accountlock/accountlock/internal/firstboot/network"
 	"github.com/accountlock/accountlock/internal/firstboot/screen"
@@ -41,19 +42,27 @@ type Env struct {
 // options are the command line.
 type options struct {
 	plain, reader bool
+	kiosk         bool
+	urlFile       string
+	browser       []string
 	language      string
 	region        string
 	version       bool
 }
 
 const usage = `Usage: accountlock-firstboot [OPTION...]
+       accountlock-firstboot --kiosk [OPTION...] (--url-file FILE | COMMAND [ARGUMENT...])
 
-Shows a locked device's owner the ways to open it, on the terminal that it was
-started on, and ends with 0 once the device is open.
+Shows a locked device's owner the ways to open it, and ends with 0 once the device
+is open: on the terminal that it was started on, or with --kiosk on pages for a
+browser, whose COMMAND gets their address in place of {url} or behind its words.
 
   --plain            lines of text instead of a full screen; chosen by itself where
                      the terminal cannot do more
   --screen-reader    as --plain, and without pictures
+  --kiosk            pages for touch, on the loopback interface
+  --url-file FILE    leave the pages' address there for a browser that somebody else
+                     starts; each works once
   --language TAG     the language to begin with; otherwise LC_ALL, LC_MESSAGES, LANG
   --region CODE      the region whose support contacts are shown (ISO 3166-1)
   --version          print the version
@@ -67,15 +76,22 @@ func parse(args []string) (options, error) {
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&o.plain, "plain", false, "")
 	fs.BoolVar(&o.reader, "screen-reader", false, "")
+	fs.BoolVar(&o.kiosk, "kiosk", false, "")
+	fs.StringVar(&o.urlFile, "url-file", "", "")
 	fs.StringVar(&o.language, "language", "", "")
 	fs.StringVar(&o.region, "region", "", "")
 	fs.BoolVar(&o.version, "version", false, "")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
+	o.browser = fs.Args()
 	switch {
-	case fs.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case !o.kiosk && (fs.NArg() > 0 || o.urlFile != ""):
+		return o, errors.New("a browser's command and --url-file go with --kiosk")
+	case o.kiosk && (o.plain || o.reader):
+		return o, errors.New("--kiosk has no lines of text")
+	case o.kiosk && (fs.NArg() > 0) == (o.urlFile != ""):
+		return o, errors.New("--kiosk wants a browser's command or --url-file")
 	case o.region != "" && !regionForm.MatchString(o.region):
 		return o, errors.New("--region wants two capital letters, as ISO 3166-1 writes them")
 	}
@@ -97,6 +113,17 @@ func Run(ctx context.Context, args []string, env Env) int {
 		fmt.Fprintln(env.Stdout, "accountlock-firstboot", env.Version)
 		return ExitOpen
 	}
+	if err := show(ctx, o, env); err != nil {
+		if ctx.Err() == nil {
+			fmt.Fprintf(env.Stderr, "accountlock-firstboot: %v\n", err)
+		}
+		return ExitFailed
+	}
+	return ExitOpen
+}
+
+// show draws, in the way that was asked for, until the device is open.
+func show(ctx context.Context, o options, env Env) error {
 	lang := i18n.For(o.language, env.Getenv("LC_ALL"), env.Getenv("LC_MESSAGES"), env.Getenv("LANG"))
 	address := env.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
 	if address == "" {
@@ -108,23 +135,24 @@ func Run(ctx context.Context, args []string, env Env) int {
 	if nets != nil {
 		defer nets.Close()
 	}
+	if o.kiosk {
+		browser := kiosk.Command(o.browser)
+		if o.urlFile != "" {
+			browser = kiosk.File(o.urlFile)
+		}
+		return kiosk.Run(ctx, kiosk.Options{Session: s, Networks: nets, Lang: lang, Region: o.region, Now: env.Now, Browser: browser})
+	}
 	term := console.Open(env.Stdin, env.Stdout)
 	if term == nil {
-		fmt.Fprintln(env.Stderr, "accountlock-firstboot: standard input and output must be a terminal; a unit says StandardInput=tty and TTYPath=")
-		return ExitUsage
+		return errors.New("standard input and output must be a terminal; a unit says StandardInput=tty and TTYPath=")
 	}
 	if o.plain || o.reader || !fullScreen(term, env.Getenv("TERM")) {
-		err = lines(ctx, o, env, &line.Mode{Session: s, Networks: nets, Term: term, Lang: lang})
-	} else {
-		err = screen.Run(ctx, screen.Options{
-			Session: s, Networks: nets, Lang: lang, Languages: languages(env.Getenv("TERM")),
-			Region: o.region, Now: env.Now, CapsLock: term.CapsLock, Blocks: unicode(env),
-		}, env.Stdin, env.Stdout, terminalEnviron(env))
+		return lines(ctx, o, env, &line.Mode{Session: s, Networks: nets, Term: term, Lang: lang})
 	}
-	if err != nil {
-		return ExitFailed
-	}
-	return ExitOpen
+	return screen.Run(ctx, screen.Options{
+		Session: s, Networks: nets, Lang: lang, Languages: languages(env.Getenv("TERM")),
+		Region: o.region, Now: env.Now, CapsLock: term.CapsLock, Blocks: unicode(env),
+	}, env.Stdin, env.Stdout, terminalEnviron(env))
 }
 
 // lines runs the line mode.

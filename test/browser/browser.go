@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package browser drives pages in headless Chromium for tests: Debian's browser,
+// playwright-core and axe-core from npm, pinned in package-lock.json and never
+// part of a program.
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Plan is a visit: a screen, and what a person does there.
+type Plan struct {
+	Width  int  `json:"width,omitempty"`
+	Height int  `json:"height,omitempty"`
+	Touch  bool `json:"touch,omitempty"`
+	Dark   bool `json:"dark,omitempty"`
+	// JavaScript is on unless it is set to false.
+	JavaScript *bool `json:"javaScript,omitempty"`
+	// Host is the only one that the pages may ask; empty for any.
+	Host string `json:"host,omitempty"`
+	// IgnoreHTTPSErrors takes a certificate of a test's own.
+	IgnoreHTTPSErrors bool `json:"ignoreHTTPSErrors,omitempty"`
+	// Steps are the words of drive.mjs.
+	Steps [][]any `json:"steps"`
+}
+
+// Visit carries a plan out, and fails the test at the first step that is not
+// possible. It skips the test where there is no browser.
+func Visit(t testing.TB, p Plan) {
+	t.Helper()
+	dir := folder(t)
+	for _, need := range []string{"/usr/bin/chromium", filepath.Join(dir, "node_modules", "playwright-core")} {
+		if _, err := os.Stat(need); err != nil {
+			t.Skipf("%s is missing: test/deps.sh test", need)
+		}
+	}
+	raw, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "drive.mjs"), string(raw))
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// folder is this one, found from where the test runs.
+func folder(t testing.TB) string {
+	t.Helper()
+	at, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return filepath.Join(at, "test", "browser")
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			t.Fatal("the test does not run in the module")
+		}
+		at = up
+	}
+}
