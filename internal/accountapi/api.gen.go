@@ -772,6 +772,11 @@ type ClientInterface interface {
 	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 	// device is marked lost.
 	//
+	// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+	// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+	// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+	// staff, not by this API, and not while the device is marked lost.
+	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -801,6 +806,11 @@ type ClientInterface interface {
 	// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
 	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 	// device is marked lost.
+	//
+	// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+	// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+	// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+	// staff, not by this API, and not while the device is marked lost.
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
@@ -1062,6 +1072,11 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 // a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 // device is marked lost.
 //
+// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+// staff, not by this API, and not while the device is marked lost.
+//
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 // A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -1101,6 +1116,11 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 // `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
 // a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 // device is marked lost.
+//
+// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+// staff, not by this API, and not while the device is marked lost.
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
@@ -1902,6 +1922,11 @@ type ClientWithResponsesInterface interface {
 	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 	// device is marked lost.
 	//
+	// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+	// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+	// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+	// staff, not by this API, and not while the device is marked lost.
+	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 	// A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -1931,6 +1956,11 @@ type ClientWithResponsesInterface interface {
 	// `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
 	// a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 	// device is marked lost.
+	//
+	// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+	// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+	// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+	// staff, not by this API, and not while the device is marked lost.
 	//
 	// `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 	// `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
@@ -2678,6 +2708,11 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 // a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 // device is marked lost.
 //
+// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+// staff, not by this API, and not while the device is marked lost.
+//
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.
 // A committed flow answers `commit` again with a fresh statement and changes nothing. A `nonce` may come with any
@@ -2713,6 +2748,11 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 // `accountlock-offline-code-v1`, the device ID, the link ID, the device's and the service's `offline_key` as sent,
 // a zero byte between each two. A service that gives none leaves the claim out. No response is given while the
 // device is marked lost.
+//
+// A **ticket** is a grant of purpose `unlock` that a person carries to the device, which shows a challenge of ten digits:
+// its `nonce` is base64url without padding of SHA-256 over `accountlock-ticket-v1`, a zero byte, the device ID, a zero
+// byte and the ten digits; its `exp` is at most a day after its `iat`. It is fetched from the account service's own pages or
+// staff, not by this API, and not while the device is marked lost.
 //
 // `commit` is answered, once the device has done what the design's order of writes asks of it, with a
 // `nonce`; the service changes the link and answers `done` with a statement over that nonce, and for an unlink a `receipt`.

@@ -29,6 +29,13 @@ const (
 
 var errAgreement = errors.New("cannot agree on a key")
 
+// TicketNonce is the nonce that a ticket answers: a grant fetched elsewhere for the
+// ten digits of the challenge that a device shows, and carried there.
+func TicketNonce(deviceID, challenge string) string {
+	sum := sha256.Sum256([]byte("accountlock-ticket-v1\x00" + deviceID + "\x00" + challenge))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // OfflinePublic returns the public half of key as it is sent.
 func OfflinePublic(key *ecdh.PrivateKey) string {
 	return base64.RawURLEncoding.EncodeToString(key.PublicKey().Bytes())

@@ -24,7 +24,9 @@ factory reset the device then asks for this account. The recovery code is shown 
 script, with a --password-file and no terminal, the command is the consent, and keeping the
 code is the script's: it is printed as 'Recovery code: …', with --json as "recovery_code".`},
 	{"unlock", "Unlock", "Open a locked device with its owner's account", `Opens a device that is locked, after a factory reset or because it was lost. Without
---identifier the account that the device names (its hint) is meant.`},
+--identifier the account that the device names (its hint) is meant. Without a network,
+--method offline-code shows a challenge; the account service answers it with a code, or with
+a ticket in a file, which --grant takes.`},
 	{"sign-out", "SignOut", "Take the account off this device", `Takes the account off this device and disarms the lock. The account service goes on
 listing the device under the account; signing in again is quick.`},
 	{"unlink", "Unlink", "End the ownership of this device", `Ends the ownership on both sides: afterwards the device can be given away. It prints
@@ -43,6 +45,7 @@ error) where something is left to be done.`
 type flowOptions struct {
 	answers
 	method, locale, region string
+	grantFile              string
 	unlink                 bool
 }
 
@@ -72,6 +75,11 @@ func (a *app) flowCommand(f flowCommand) *cobra.Command {
 	flags.StringVar(&o.method, "method", "", "take another way: `NAME` is password, approve, offline-code, recovery-code or recover")
 	flags.StringVar(&o.locale, "locale", a.env.locale(), "the person's language, as BCP 47 writes it")
 	flags.StringVar(&o.region, "region", "", "the person's region, as ISO 3166-1 writes it")
+	if f.method == "Unlock" {
+		flags.StringVar(&o.grantFile, "grant", "", "open with the ticket in `FILE`, fetched for the challenge that the device shows; - is standard input")
+		cmd.MarkFlagsMutuallyExclusive("grant", "method")
+		cmd.MarkFlagsMutuallyExclusive("grant", "code-file")
+	}
 	if f.method == "Reset" {
 		flags.BoolVar(&o.unlink, "unlink", false, "end the ownership too")
 	}
@@ -90,6 +98,10 @@ func (a *app) flowCommand(f flowCommand) *cobra.Command {
 
 // converse begins a flow and holds the conversation.
 func (a *app) converse(ctx context.Context, method string, o *flowOptions) error {
+	if o.grantFile != "" {
+		// A ticket is the signed answer to an offline code's challenge.
+		o.method, o.codeFile = "offline-code", o.grantFile
+	}
 	if o.passwordFile == "-" && o.codeFile == "-" {
 		return usage("Standard input can hold the password or the code, not both.")
 	}

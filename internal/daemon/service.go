@@ -17,6 +17,7 @@ import (
 type service interface {
 	flow.Conversation
 	flow.Registry
+	flow.Tickets
 	flow.Trust
 	bus.Supporter
 	Close()
@@ -85,6 +86,10 @@ func (a absent) State(context.Context, flow.Credentials, string, flow.Nonce) (lo
 
 func (a absent) Report(context.Context, flow.Credentials, string, []flow.Event) error {
 	return a.refusal()
+}
+
+func (a absent) Ticket(context.Context, string, string, string) (flow.Grant, error) {
+	return flow.Grant{}, a.refusal()
 }
 
 func (a absent) Support(context.Context, string) ([]flow.Contact, error) { return nil, a.refusal() }

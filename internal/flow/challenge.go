@@ -23,6 +23,9 @@ import (
 // byOfflineCode opens the device with the response to the challenge that it
 // shows. It needs no network.
 func (f *Flow) byOfflineCode(ctx context.Context, typed secret.Bytes) error {
+	if isTicket(typed) {
+		return f.byTicket(ctx, typed)
+	}
 	code := digits(typed)
 	defer code.Wipe()
 	if n := ocra.OfflineCode.Digits(); len(code) != n || strings.Trim(string(code), "0123456789") != "" {
@@ -63,11 +66,16 @@ func (k *Keeper) challengePrompt() (Prompt, error) {
 	if err := k.askAnew(func(o lock.Offline) bool { return o.Challenge == "" || o.UsedUp() }); err != nil {
 		return Prompt{}, err
 	}
+	boot := k.ports.Clock.Boot()
+	err := k.amend(false, false, func(r lock.Record) lock.Record { r.Offline = r.Offline.Shown(boot); return r }, nil)
+	if err != nil {
+		return Prompt{}, err
+	}
 	k.mu.Lock()
 	o, hint := k.record.Offline, k.record.Hint
 	k.mu.Unlock()
 	p := offlinePrompt(o.Challenge, hint)
-	if left := o.Attempts.Wait.Left(k.ports.Clock.Boot()); left > 0 {
+	if left := o.Attempts.Wait.Left(boot); left > 0 {
 		p.Until = k.ports.Clock.Now().Add(left + time.Second - 1).Unix()
 	}
 	return p, nil

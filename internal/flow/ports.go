@@ -188,6 +188,7 @@ type Observer interface {
 type Ports struct {
 	Conversation Conversation
 	Registry     Registry
+	Tickets      Tickets
 	Trust        Trust
 	Record       RecordStore
 	Marker       MarkerStore

@@ -101,7 +101,7 @@ func offlinePrompt(challenge, hint string) Prompt {
 	return Prompt{
 		Title: titles[lock.KindUnlock], AccountHint: hint, Challenge: challenge,
 		Text: "Give this challenge and the device ID to the account service: sign in to its portal on another device, or call support. " +
-			"Type the code of eight digits that you are given for it. No network is needed here.",
+			"Type the code of eight digits that you are given for it, or bring the ticket in a file. No network is needed here.",
 		Fields: []Field{{Name: "code", Type: "code", Required: true}},
 	}
 }

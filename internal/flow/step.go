@@ -91,6 +91,7 @@ var keys = map[Step]map[string]int{
 const (
 	maxIdentifier = 254 // RFC 5321, 4.5.3.1.3, less the brackets
 	maxSecret     = 1024
+	maxTicket     = 4096 // an offline code's step takes a ticket too
 	maxCaptcha    = 4096
 )
 
@@ -116,14 +117,14 @@ func parse(step Step, in Input) (answer, error) {
 		if !ok {
 			return a, fault.Newf(fault.InvalidArgument, "The step %q does not take %q.", step, printable(key))
 		}
-		if err := a.take(key, want, v); err != nil {
+		if err := a.take(step, key, want, v); err != nil {
 			return a, err
 		}
 	}
 	return a, a.complete(step, in)
 }
 
-func (a *answer) take(key string, want int, v any) error {
+func (a *answer) take(step Step, key string, want int, v any) error {
 	switch want {
 	case wantBool:
 		b, ok := v.(bool)
@@ -150,8 +151,12 @@ func (a *answer) take(key string, want int, v any) error {
 		if !ok {
 			return fault.Newf(fault.InvalidArgument, "The answer %q must be bytes or a string.", key)
 		}
-		if len(b) > maxSecret || !utf8.Valid(b) {
-			return fault.Newf(fault.InvalidArgument, "The answer %q must be UTF-8 of at most %d bytes.", key, maxSecret)
+		limit := maxSecret
+		if step == StepOffline {
+			limit = maxTicket
+		}
+		if len(b) > limit || !utf8.Valid(b) {
+			return fault.Newf(fault.InvalidArgument, "The answer %q must be UTF-8 of at most %d bytes.", key, limit)
 		}
 		switch key {
 		case "password":

@@ -4,12 +4,14 @@ package flow_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,6 +38,9 @@ type world struct {
 	batch   string
 	told    map[string][]flow.Event
 	started string
+
+	// bootID is the present boot's, "boot" where it is empty.
+	bootID string
 
 	// fail makes the named port refuse.
 	fail map[string]error
@@ -131,6 +136,17 @@ func (w *world) WipeAccount(context.Context) error {
 	return w.effect("diary", func() error { w.wiped++; return nil })
 }
 
+// Ticket takes "signed.CHALLENGE.PURPOSE" for a ticket.
+func (w *world) Ticket(_ context.Context, _, ticket, challenge string) (flow.Grant, error) {
+	parts := strings.Split(ticket, ".")
+	if len(parts) != 3 || parts[0] != "signed" || parts[1] != challenge {
+		return flow.Grant{}, fault.New(fault.GrantRefused, nil)
+	}
+	g := w.svc.grant(parts[2], w.svc.link)
+	g.Lifetime = 24 * time.Hour
+	return *g, nil
+}
+
 func (w *world) KeySet() lock.KeySet { return lock.KeySet{Number: 1} }
 
 func (w *world) Identities([]byte) []flow.Identity {
@@ -138,9 +154,12 @@ func (w *world) Identities([]byte) []flow.Identity {
 }
 func (w *world) Model() string { return "test" }
 
-type fixedClock struct{ since *time.Duration }
+type fixedClock struct {
+	id    string
+	since *time.Duration
+}
 
-func (c fixedClock) Boot() lock.Boot { return lock.Boot{ID: "boot", Since: *c.since} }
+func (c fixedClock) Boot() lock.Boot { return lock.Boot{ID: c.id, Since: *c.since} }
 func (c fixedClock) Now() time.Time  { return time.Unix(1_800_000_000, 0) }
 
 // factoryReset wipes what a reset wipes.
@@ -171,8 +190,8 @@ func (w *world) boot(t testing.TB) *daemon {
 	since := new(time.Duration)
 	log := slog.New(slog.DiscardHandler)
 	k := flow.NewKeeper(flow.Ports{
-		Conversation: conversation{w}, Registry: registry{w}, Trust: w, Record: w, Marker: markerPort{w},
-		Gate: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{since}, Hardware: w, Random: rand.Reader,
+		Conversation: conversation{w}, Registry: registry{w}, Tickets: w, Trust: w, Record: w, Marker: markerPort{w},
+		Gate: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{cmp.Or(w.bootID, "boot"), since}, Hardware: w, Random: rand.Reader,
 	}, e, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	m := flow.NewManager(ctx, k, log)

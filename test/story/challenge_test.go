@@ -150,3 +150,53 @@ func TestGuessingOfflineCodesBringsWaitsThatNoRestartEnds(t *testing.T) {
 	// The account itself does not wait for it.
 	r.run("Unlock")
 }
+
+func TestATicketCarriedOnAStickOpensADeviceWithoutANetwork(t *testing.T) {
+	r := newRig(t)
+	r.run("Link")
+	id := r.get("DeviceId").Value().(string)
+	r.stopServer()
+	r.reset()
+	// The screen shows the challenge; the owner goes away with it, and the power fails.
+	_, challenge := r.challenged()
+	code, ticket := r.ask("device", "ticket", id, challenge)
+	if code != 0 {
+		t.Fatalf("%d %s", code, ticket)
+	}
+	r.killDaemon()
+	r.startDaemon()
+	file := r.path("ticket")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forged := strings.Split(strings.TrimSpace(ticket), ".")
+	forged[2] = strings.Repeat("A", len(forged[2]))
+	write(strings.Join(forged, "."))
+	if code, out := r.ctl("unlock", "--grant", file); code != 8 {
+		t.Fatalf("a forged ticket: %d\n%s", code, out)
+	}
+	_, other := r.ask("device", "ticket", id, "0123456789")
+	write(other)
+	if code, out := r.ctl("unlock", "--grant", file); code != 8 {
+		t.Fatalf("a ticket for another challenge: %d\n%s", code, out)
+	}
+	r.wantState("locked factory-reset")
+	write(ticket)
+	if code, out := r.ctl("unlock", "--grant", file, "--json"); code != 0 || !strings.Contains(out, `"state": "linked"`) && !strings.Contains(out, `"state":"linked"`) {
+		t.Fatalf("%d\n%s", code, out)
+	}
+	r.wantState("linked")
+	r.reset()
+	if code, out := r.ctl("unlock", "--grant", file); code != 8 {
+		t.Fatalf("the same ticket again: %d\n%s", code, out)
+	}
+	r.startServer()
+	r.admin("device", "lost", id)
+	_, challenge = r.challenged()
+	if code, out := r.ask("device", "ticket", id, challenge); code != 3 {
+		t.Fatalf("a lost device: %d %s", code, out)
+	}
+}

@@ -202,6 +202,9 @@ const (
 	// maxTime is the end of the year 9999, in seconds since the epoch: the floor
 	// of the trusted time is never moved beyond where it could be of use.
 	maxTime = 253402300799
+	// maxLifetime is a day, a ticket's; what answers a nonce of the network lives
+	// as long as that nonce.
+	maxLifetime = 24 * 3600
 )
 
 func linkFits(l *accountapi.LinkClaim) bool {
@@ -257,7 +260,7 @@ func (c *Client) statement(ctx context.Context, word, deviceID string, n flow.No
 func grant(c accountapi.Claims) *flow.Grant {
 	g := &flow.Grant{
 		Purpose: string(c.Purpose), Link: link(c.Link), Hint: accountapi.Plain(value(c.Hint), 254),
-		Time: c.Iat, Lifetime: time.Duration(min(c.Exp-c.Iat, 3600)) * time.Second,
+		Time: c.Iat, Lifetime: time.Duration(min(c.Exp-c.Iat, maxLifetime)) * time.Second,
 	}
 	if c.Link != nil {
 		g.AccountID = value(c.Link.AccountId)

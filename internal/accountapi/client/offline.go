@@ -3,12 +3,14 @@
 package client
 
 import (
+	"context"
 	"crypto/ecdh"
 	"crypto/rand"
 	"fmt"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
@@ -39,4 +41,14 @@ func (k *offlineKey) agree(c accountapi.Claims) (secret.Bytes, error) {
 		return nil, fault.New(fault.GrantRefused, err)
 	}
 	return key, nil
+}
+
+// Ticket implements flow.Tickets. It needs the network only where the ticket is
+// signed under a key that is newer than the key sets known.
+func (c *Client) Ticket(ctx context.Context, deviceID, ticket, challenge string) (flow.Grant, error) {
+	claims, err := c.claims(ctx, ticket, accountapi.TypeGrant, deviceID, flow.Nonce(accountapi.TicketNonce(deviceID, challenge)))
+	if err != nil {
+		return flow.Grant{}, err
+	}
+	return *grant(claims), nil
 }

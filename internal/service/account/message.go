@@ -59,6 +59,8 @@ const (
 	NoticeIdentifiers NoticeKind = "identifiers"
 	// NoticeOfflineCode: a response for a device was given out.
 	NoticeOfflineCode NoticeKind = "offline-code"
+	// NoticeTicket: a ticket for a device was given out.
+	NoticeTicket NoticeKind = "ticket"
 )
 
 // notices are the sentences of each kind; %s is the device.
@@ -73,6 +75,7 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticeLost:        {"Your device is marked lost", "The device %s was marked lost. It locks when it next asks the account service."},
 	NoticeFound:       {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
 	NoticeOfflineCode: {"An offline code for your device was given out", "A code that opens the device %s without a network was given out. It fits the one challenge that the device showed."},
+	NoticeTicket:      {"A ticket for your device was given out", "A ticket that opens the device %s was given out. It fits the one challenge that the device showed, for a day."},
 }
 
 const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"

@@ -145,7 +145,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		},
 	})
 	must(err)
-	s.Offline, err = offline.New(s.DB, s.Devices, s.Secret)
+	s.Offline, err = offline.New(s.DB, s.Devices, s.Secret, s.Keys, s.Clock.Now)
 	must(err)
 	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Offline, s.Keys, s.Clock.Now)
 	s.API = s.NewAPI(t, log)

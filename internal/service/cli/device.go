@@ -38,6 +38,7 @@ func deviceCommand(at *place, env Env) *cobra.Command {
 		c.command("found DEVICE-ID", "End the message of a lost device; its owner unlocks it", (*device.Registry).Find),
 		c.lost(),
 		c.offlineCode(),
+		c.ticket(),
 	)
 	return cmd
 }

@@ -3,30 +3,42 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/offline"
 )
 
 // offlineCode is the command that answers the challenge which a device shows.
 func (c *deviceCommands) offlineCode() *cobra.Command {
+	return c.answering("offline-code", "Answer the challenge that a locked device shows; the owner is told", "response", (*offline.Service).Respond)
+}
+
+// ticket is the command that signs a grant for that challenge.
+func (c *deviceCommands) ticket() *cobra.Command {
+	return c.answering("ticket", "Sign a ticket, to be carried to the device, for the challenge that it shows; the owner is told", "ticket", (*offline.Service).Ticket)
+}
+
+// answering returns a command that prints what act gives for a device and its
+// challenge; name is its key in JSON.
+func (c *deviceCommands) answering(use, short, name string, act func(*offline.Service, context.Context, string, string) (string, error)) *cobra.Command {
 	return &cobra.Command{
-		Use:   "offline-code DEVICE-ID CHALLENGE",
-		Short: "Answer the challenge that a locked device shows; the owner is told",
-		Args:  exactly(2, "a device ID and the challenge that it shows"),
+		Use: use + " DEVICE-ID CHALLENGE", Short: short,
+		Args: exactly(2, "a device ID and the challenge that it shows"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, args[0], func(s *service, id string) error {
-				response, err := s.offline.Respond(cmd.Context(), id, args[1])
+				answer, err := act(s.offline, cmd.Context(), id, args[1])
 				if err != nil {
 					return err
 				}
 				if c.json {
-					return writeJSON(cmd.OutOrStdout(), map[string]string{"device_id": id, "response": response})
+					return writeJSON(cmd.OutOrStdout(), map[string]string{"device_id": id, name: answer})
 				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), response)
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), answer)
 				return err
 			})
 		},

@@ -98,7 +98,7 @@ func (s *service) wire() error {
 	if err != nil {
 		return fault.New(fault.InvalidArgument, err)
 	}
-	if s.offline, err = offline.New(s.db, s.devices, s.secret); err != nil {
+	if s.offline, err = offline.New(s.db, s.devices, s.secret, s.keys, time.Now); err != nil {
 		return err
 	}
 	s.flows = flow.New(s.db, s.devices, s.accounts, s.offline, s.keys, time.Now)

@@ -29,6 +29,8 @@ const (
 	NoticeFound     NoticeKind = "found"
 	// NoticeOfflineCode: a response for the device was given out.
 	NoticeOfflineCode NoticeKind = "offline-code"
+	// NoticeTicket: a ticket for the device was given out.
+	NoticeTicket NoticeKind = "ticket"
 )
 
 // Notice is one thing to tell an owner.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package offline owns the account service's part of the ways in that need no
-// network at the device: the key of a link's offline codes, and the response to
-// the challenge that a locked device shows.
+// network at the device: the key of a link's offline codes, and the response or
+// the ticket for the challenge that a locked device shows.
 //
 // It must not decide who may ask: its callers, the console command, the
 // portal's page and a case of support, have found that out before.
@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
@@ -40,12 +41,15 @@ type Service struct {
 	db      DB
 	devices *device.Registry
 	seal    cipher.AEAD
+	signer  Signer
+	now     func() time.Time
 }
 
 // New returns a Service over db. Keys are stored under a key of their own that is
 // made from the service secret: who has the database alone answers no challenge.
-// Changing the secret ends the offline codes of every link made before.
-func New(db DB, devices *device.Registry, serviceSecret secret.Bytes) (*Service, error) {
+// Changing the secret ends the offline codes of every link made before. now tells
+// the time.
+func New(db DB, devices *device.Registry, serviceSecret secret.Bytes, signer Signer, now func() time.Time) (*Service, error) {
 	key, err := hkdf.Key(sha256.New, serviceSecret.Reveal(), nil, "accountlock-offline-keys-v1", 32)
 	if err != nil {
 		return nil, fmt.Errorf("cannot derive the key of offline keys: %w", err)
@@ -59,7 +63,7 @@ func New(db DB, devices *device.Registry, serviceSecret secret.Bytes) (*Service,
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the key of offline keys: %w", err)
 	}
-	return &Service{db: db, devices: devices, seal: seal}, nil
+	return &Service{db: db, devices: devices, seal: seal, signer: signer, now: now}, nil
 }
 
 // Agree makes, within the transaction that reserves a link, the key of its

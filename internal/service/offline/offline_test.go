@@ -193,7 +193,7 @@ func TestTheKeyIsSealedInTheDatabaseAndNewForEachLink(t *testing.T) {
 			}
 		}
 	}
-	other, err := offline.New(s.DB, s.Devices, bytes.Repeat([]byte("o"), 32))
+	other, err := offline.New(s.DB, s.Devices, bytes.Repeat([]byte("o"), 32), s.Keys, s.Clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,4 +239,35 @@ func TestAKeyThatIsNoneIsRefusedAndReservesNothing(t *testing.T) {
 	d.Reply(t, id, apitest.Commit(apitest.NewNonce()))
 	_, err := s.Offline.Respond(t.Context(), d.ID, challenge)
 	wantFault(t, err, fault.NotLinked)
+}
+
+func TestATicketIsAGrantForOneChallengeOfOneDevice(t *testing.T) {
+	s := apitest.Start(t)
+	d := s.Device(t)
+	link(t, s, d)
+	s.Outbox(t)
+	ticket, err := s.Offline.Ticket(t.Context(), d.ID, challenge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := apitest.Open(t, ticket, accountapi.TypeGrant, s.Set(t))
+	if c.Aud != d.ID || c.Purpose != accountapi.ClaimsPurposeUnlock || *c.Nonce != accountapi.TicketNonce(d.ID, challenge) ||
+		c.Exp-c.Iat != 24*3600 || *c.Link.AccountId != s.Owner.ID || len(ticket) > 4000 {
+		t.Fatalf("%+v", c)
+	}
+	for _, other := range []string{accountapi.TicketNonce(d.ID, "1123456789"), accountapi.TicketNonce("0000-0000-0000", challenge)} {
+		if other == *c.Nonce {
+			t.Fatal("another challenge or device has the same nonce")
+		}
+	}
+	if told := s.Outbox(t); !strings.Contains(told[len(told)-1], "ticket") || strings.Contains(told[len(told)-1], ticket) {
+		t.Fatalf("the owner was told %q", told[len(told)-1])
+	}
+	if _, err := s.Devices.Lose(t.Context(), d.ID, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Offline.Ticket(t.Context(), d.ID, challenge)
+	wantFault(t, err, fault.Declined)
+	_, err = s.Offline.Ticket(t.Context(), d.ID, "12")
+	wantFault(t, err, fault.InvalidArgument)
 }
