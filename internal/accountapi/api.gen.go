@@ -785,6 +785,12 @@ type ClientInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
 	//
+	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
@@ -820,12 +826,18 @@ type ClientInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
 	//
+	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
 	AnswerFlow(ctx context.Context, flowId FlowID, params *AnswerFlowParams, body AnswerFlowJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ResendCode Send the code of the current step again.
+	// ResendCode Send the code of the current step again, or make another captcha.
 	//
 	// Corresponds with POST /v1/flows/{flow_id}/resend (the `ResendCode` operationId).
 	ResendCode(ctx context.Context, flowId FlowID, params *ResendCodeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1085,6 +1097,12 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
 //
+// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
@@ -1130,6 +1148,12 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
 //
+// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
@@ -1145,7 +1169,7 @@ func (c *Client) AnswerFlow(ctx context.Context, flowId FlowID, params *AnswerFl
 	return c.Client.Do(req)
 }
 
-// ResendCode Send the code of the current step again.
+// ResendCode Send the code of the current step again, or make another captcha.
 //
 // Corresponds with POST /v1/flows/{flow_id}/resend (the `ResendCode` operationId).
 func (c *Client) ResendCode(ctx context.Context, flowId FlowID, params *ResendCodeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1935,6 +1959,12 @@ type ClientWithResponsesInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
 	//
+	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
@@ -1970,12 +2000,18 @@ type ClientWithResponsesInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
 	//
+	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
 	AnswerFlowWithResponse(ctx context.Context, flowId FlowID, params *AnswerFlowParams, body AnswerFlowJSONRequestBody, reqEditors ...RequestEditorFn) (*AnswerFlowResponse, error)
 
-	// ResendCodeWithResponse Send the code of the current step again.
+	// ResendCodeWithResponse Send the code of the current step again, or make another captcha.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2721,6 +2757,12 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
 //
+// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
@@ -2762,6 +2804,12 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
 //
+// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
+// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
+// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
+// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
+// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/flows/{flow_id} (the `AnswerFlow` operationId).
@@ -2773,7 +2821,7 @@ func (c *ClientWithResponses) AnswerFlowWithResponse(ctx context.Context, flowId
 	return ParseAnswerFlowResponse(rsp)
 }
 
-// ResendCodeWithResponse Send the code of the current step again.
+// ResendCodeWithResponse Send the code of the current step again, or make another captcha.
 //
 // Returns a wrapper object for the known response body format(s).
 //

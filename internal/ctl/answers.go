@@ -14,6 +14,7 @@ import (
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/proofofwork"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
@@ -27,6 +28,8 @@ type answers struct {
 
 	stdin     io.Reader
 	stdinUsed bool
+	// solved is how many captchas were solved.
+	solved int
 }
 
 // answer is what goes to the daemon for one step.
@@ -35,6 +38,8 @@ type answer struct {
 	secrets []secret.Bytes
 	// typed: a person typed something of it, and may correct it.
 	typed bool
+	// solved: it answers a captcha that was solved here.
+	solved bool
 }
 
 func (a *answer) text(name string, v string) { a.values[name] = dbus.MakeVariant(v) }
@@ -57,6 +62,9 @@ func (a *answers) collect(ctx context.Context, s busclient.Snapshot, p *person) 
 	for _, f := range s.Fields {
 		given, err := a.given(f, s, p == nil, out)
 		if err == nil && !given {
+			given, err = a.solve(ctx, f, s, out)
+		}
+		if err == nil && !given {
 			err = a.asked(ctx, f, s, p, out)
 		}
 		if err != nil {
@@ -65,6 +73,26 @@ func (a *answers) collect(ctx context.Context, s busclient.Snapshot, p *person) 
 		}
 	}
 	return out, nil
+}
+
+// maxSolved bounds the captchas of one command: a service that is content with no
+// answer is not worked for without end.
+const maxSolved = 5
+
+// solve answers a captcha, which asks for work and not for a person.
+func (a *answers) solve(ctx context.Context, f busclient.Field, s busclient.Snapshot, out *answer) (bool, error) {
+	challenge := s.Text("captcha")
+	if f.Name != "captcha" || challenge == "" || a.solved >= maxSolved {
+		return false, nil
+	}
+	a.solved++
+	text, err := proofofwork.Solve(ctx, challenge)
+	if err != nil {
+		return false, ctx.Err() // another sort of check, perhaps: a person may answer it
+	}
+	out.text(f.Name, text)
+	out.solved = true
+	return true, nil
 }
 
 // given answers a field from the command line, and reports whether it could. In

@@ -117,6 +117,9 @@ func (c *conversation) answer(ctx context.Context, s busclient.Snapshot) error {
 		return nil
 	}
 	f := c.explain(ctx, err)
+	if f.Name == busclient.ErrorPrefix+string(fault.CaptchaRequired) && a.solved && c.answers.solved < maxSolved {
+		return nil // there is another challenge by now
+	}
 	if !a.typed || !answerable(f) {
 		return f
 	}

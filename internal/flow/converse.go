@@ -33,7 +33,7 @@ func (f *Flow) handle(ctx context.Context, step Step, a answer) error {
 	case StepPassword:
 		err = f.attempt(ctx, Answer{Step: remotePassword, Password: a.password})
 	case StepCaptcha:
-		err = f.attempt(ctx, Answer{Step: remoteCaptcha, Captcha: a.captcha})
+		err = f.solved(ctx, a.captcha)
 	case StepCode:
 		err = f.attempt(ctx, Answer{Step: remoteCode, Code: a.code})
 	case StepConfirm:
@@ -266,6 +266,10 @@ func (f *Flow) resend(ctx context.Context) error {
 		return err
 	}
 	f.setRemote(r)
-	f.show(StepCode, codePrompt(f.kind, r))
+	if r.Step == remoteCaptcha {
+		f.show(StepCaptcha, captchaPrompt(f.kind, r))
+	} else {
+		f.show(StepCode, codePrompt(f.kind, r))
+	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type counters struct {
 	all []*counter
 	// device and pair are among them, where the attempt came from a device.
 	device, pair *counter
+	// human says that a captcha was solved for this attempt, or that none is asked for.
+	human bool
 }
 
 // countersFor returns what an attempt counts towards: the address and device it comes
@@ -39,7 +42,7 @@ type counters struct {
 // locked device may be stolen: its thief must not be able to make the owner
 // wait elsewhere, nor may whoever guesses elsewhere make the owner wait there.
 func (s *Service) countersFor(a Attempt, target string) *counters {
-	c := &counters{}
+	c := &counters{human: a.Human || !a.AsksCaptcha}
 	add := func(l limit, parts ...string) *counter {
 		n := &counter{key: s.keyed(append([]string{"throttle"}, parts...)...), limit: l}
 		c.all = append(c.all, n)
@@ -76,8 +79,8 @@ func network(a netip.Addr) string {
 	return p.String()
 }
 
-// count refuses an attempt that comes too early, with fault.RateLimited and
-// nothing changed; any other it counts. It is committed before the password is
+// count refuses an attempt that comes too early, with fault.RateLimited, or that takes a
+// captcha, with fault.CaptchaRequired, and nothing changed; any other it counts. It is committed before the password is
 // looked at, so that neither a crash nor guesses in parallel gain any.
 func (c *counters) count(tx *sql.Tx, now time.Time) error {
 	if err := c.read(tx); err != nil {
@@ -89,6 +92,9 @@ func (c *counters) count(tx *sql.Tx, now time.Time) error {
 	}
 	if wait > 0 {
 		return rateLimited(wait)
+	}
+	if !c.human && slices.ContainsFunc(c.all, func(n *counter) bool { return n.limit.suspects(n.prior, now) }) {
+		return fault.New(fault.CaptchaRequired, nil)
 	}
 	for _, n := range c.all {
 		n.set = n.limit.counted(n.prior, now)

@@ -33,6 +33,9 @@ type Attempt struct {
 	Address netip.Addr
 	// Region is whose phone numbers are meant; empty is the service's own.
 	Region string
+	// AsksCaptcha says that the caller can have a captcha solved: one is asked for
+	// before guesses block anybody. Human says that one was solved for this attempt.
+	AsksCaptcha, Human bool
 }
 
 // settleTimeout bounds what follows a verified password, which a caller who has
@@ -43,7 +46,8 @@ const settleTimeout = 10 * time.Second
 //
 // Errors are faults: InvalidCredentials (counted; AttemptsLeft guesses are
 // still free of delay, RetryAfter is the delay this one has brought),
-// RateLimited (not counted; the wait grows no longer by asking), AccountBlocked
+// RateLimited (not counted; the wait grows no longer by asking), CaptchaRequired
+// (not counted; the password was not looked at), AccountBlocked
 // and AccountDeleted (told only after the right password; not counted),
 // InvalidArgument (no text, empty or over 1024 bytes; not counted),
 // ServiceUnavailable (not counted). Whether the identifier or the password was

@@ -18,6 +18,9 @@ type limit struct {
 	longest time.Duration
 	// forget is the time in which one guess is forgotten.
 	forget time.Duration
+	// captcha is from how many guesses on the next one takes a captcha, so that
+	// guessing costs before it blocks anybody; 0 is never.
+	captcha int64
 }
 
 // tally is what is known of one guesser or of one account guessed at.
@@ -40,18 +43,21 @@ var (
 		delays:  minutes(1, 5, 15, 30, 90, 243),
 		longest: 72 * time.Hour,
 		forget:  24 * time.Hour,
+		captcha: 6,
 	}
 	accountLimit = limit{
 		free:    20,
 		delays:  minutes(1, 5, 15),
 		longest: 15 * time.Minute,
 		forget:  time.Hour,
+		captcha: 10,
 	}
 	addressLimit = limit{
 		free:    40,
 		delays:  minutes(1, 5, 15, 30, 60),
 		longest: time.Hour,
 		forget:  5 * time.Minute,
+		captcha: 20,
 	}
 	// pairLimit never delays: it counts the guesses of one device at one
 	// account, so that the owner's success takes back the owner's mistakes and
@@ -145,6 +151,11 @@ func (l limit) takenBack(t tally, n int64, set, now time.Time) tally {
 		t.until = time.Time{}
 	}
 	return t
+}
+
+// suspects reports whether the next guess takes a captcha.
+func (l limit) suspects(t tally, now time.Time) bool {
+	return l.captcha > 0 && l.aged(t, now).failures >= l.captcha
 }
 
 // left is how many guesses are free.

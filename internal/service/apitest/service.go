@@ -22,6 +22,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/httpapi"
@@ -100,6 +101,7 @@ type Service struct {
 	Offline  *offline.Service
 	Flows    *flow.Service
 	Notices  *notice.Queue
+	Captcha  *captcha.Captcha
 	API      *httpapi.Server
 	TLS      *httptest.Server
 	// Owner has an account, Stranger another one, and Careful one with a second factor.
@@ -148,6 +150,8 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Offline, err = offline.New(s.DB, s.Devices, s.Secret, s.Keys, s.Clock.Now)
 	must(err)
 	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Offline, s.Keys, s.Clock.Now)
+	s.Captcha = captcha.New(s.DB, s.Secret, s.Clock.Now)
+	s.Flows.UseCaptcha(s.Captcha)
 	s.API = s.NewAPI(t, log)
 	s.TLS = httptest.NewUnstartedServer(s.API)
 	s.TLS.EnableHTTP2 = true

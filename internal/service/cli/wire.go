@@ -20,6 +20,7 @@ import (
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/config"
 	"github.com/accountlock/accountlock/internal/service/delivery"
 	"github.com/accountlock/accountlock/internal/service/device"
@@ -52,7 +53,8 @@ type service struct {
 	flows    *flow.Service
 	notices  *notice.Queue
 	// queue carries mail and SMS; nil where they go into a folder.
-	queue *delivery.Queue
+	queue   *delivery.Queue
+	captcha *captcha.Captcha
 }
 
 // openService opens what the configuration names. Mail and SMS are shown on the
@@ -102,6 +104,8 @@ func (s *service) wire() error {
 		return err
 	}
 	s.flows = flow.New(s.db, s.devices, s.accounts, s.offline, s.keys, time.Now)
+	s.captcha = captcha.New(s.db, s.secret.Reveal(), time.Now)
+	s.flows.UseCaptcha(s.captcha)
 	return nil
 }
 
@@ -143,8 +147,13 @@ func (s *service) server() (*httpapi.Server, error) {
 	return httpapi.New(httpapi.Config{
 		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
-		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.accounts.Sweep(ctx), pages.Sweep(ctx)) },
+		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
 	}), nil
+}
+
+// sweep removes what has run out.
+func (s *service) sweep(ctx context.Context) error {
+	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx))
 }
 
 // ready migrates the database, or finds that it need not be.

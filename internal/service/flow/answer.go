@@ -43,7 +43,7 @@ func (s *Service) Answer(ctx context.Context, req Request) (accountapi.FlowStep,
 		switch {
 		case !errors.Is(err, errOvertaken):
 			return step, f.Kind, err
-		case try == maxTries || req.Answer.Step == accountapi.Password || req.Answer.Step == accountapi.Code:
+		case try == maxTries || guesses(req.Answer.Step):
 			// What counts guesses is not tried again on somebody else's behalf.
 			return accountapi.FlowStep{}, f.Kind, fault.New(fault.WrongStep, nil)
 		}
@@ -79,6 +79,8 @@ func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.F
 		return s.password(ctx, f, req)
 	case accountapi.Code:
 		return s.code(ctx, f, req)
+	case accountapi.Captcha:
+		return s.captchaAnswer(ctx, f, req)
 	case accountapi.Confirm:
 		return s.confirm(ctx, f, req)
 	default:
@@ -111,7 +113,10 @@ func (s *Service) password(ctx context.Context, f Flow, req Request) (accountapi
 	if f.UseHint {
 		a.AccountID = req.Caller.Link.AccountID
 	}
-	owner, err := s.accounts.Authenticate(ctx, a)
+	owner, err := s.authenticate(ctx, f, a)
+	if fault.CodeOf(err) == fault.CaptchaRequired {
+		return s.askCaptcha(ctx, f, req.Key)
+	}
 	if err != nil {
 		return accountapi.FlowStep{}, err
 	}
@@ -160,12 +165,15 @@ func (s *Service) code(ctx context.Context, f Flow, req Request) (accountapi.Flo
 	return s.proven(ctx, f, req)
 }
 
-// Resend sends the code of the current step again. A flow at another step is
-// fault.WrongStep.
+// Resend sends the code of the current step again, or makes a new captcha. A flow
+// at another step is fault.WrongStep.
 func (s *Service) Resend(ctx context.Context, flowID string) (accountapi.FlowStep, error) {
 	f, err := s.read(ctx, flowID)
 	if err != nil {
 		return accountapi.FlowStep{}, err
+	}
+	if f.Step == accountapi.Captcha {
+		return s.captchaStep(f)
 	}
 	if f.Step != accountapi.Code {
 		return accountapi.FlowStep{}, fault.New(fault.WrongStep, nil)

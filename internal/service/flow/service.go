@@ -50,6 +50,7 @@ type Service struct {
 	accounts Accounts
 	offline  Offline
 	signer   Signer
+	captcha  Captcha
 	now      func() time.Time
 	random   io.Reader
 }

@@ -32,6 +32,7 @@ const MaxOpen = 8
 var accepted = map[accountapi.StepName][]accountapi.StepName{
 	accountapi.Identify: {accountapi.Identify},
 	accountapi.Password: {accountapi.Identify, accountapi.Password},
+	accountapi.Captcha:  {accountapi.Identify, accountapi.Captcha},
 	accountapi.Code:     {accountapi.Identify, accountapi.Password, accountapi.Code},
 	accountapi.Confirm:  {accountapi.Confirm},
 	accountapi.Commit:   {accountapi.Commit},
@@ -108,4 +109,9 @@ func MayBegin(kind accountapi.FlowKind, status device.Status, trusted bool) erro
 // ends reports whether a flow of the kind ends the link that the device has.
 func ends(kind accountapi.FlowKind) bool {
 	return kind == accountapi.FlowKindSignOut || kind == accountapi.FlowKindUnlink
+}
+
+// guesses reports whether an answer to the step is counted, or good once.
+func guesses(step accountapi.StepName) bool {
+	return step == accountapi.Password || step == accountapi.Code || step == accountapi.Captcha
 }

@@ -27,6 +27,7 @@ func TestWhichStepTakesWhichAnswer(t *testing.T) {
 	takes := map[accountapi.StepName]map[accountapi.StepName]bool{
 		identify: {identify: true},
 		password: {identify: true, password: true},
+		captcha:  {identify: true, captcha: true},
 		code:     {identify: true, password: true, code: true},
 		confirm:  {confirm: true},
 		commit:   {commit: true},

@@ -46,7 +46,7 @@ type ServerInterface interface {
 	// AnswerFlow Answer the current step; the answer is the next step.
 	// (POST /v1/flows/{flow_id})
 	AnswerFlow(w http.ResponseWriter, r *http.Request, flowId FlowID, params AnswerFlowParams)
-	// ResendCode Send the code of the current step again.
+	// ResendCode Send the code of the current step again, or make another captcha.
 	// (POST /v1/flows/{flow_id}/resend)
 	ResendCode(w http.ResponseWriter, r *http.Request, flowId FlowID, params ResendCodeParams)
 	// GetKeys The signed key sets.
@@ -1103,7 +1103,7 @@ type StrictServerInterface interface {
 	// AnswerFlow Answer the current step; the answer is the next step.
 	// (POST /v1/flows/{flow_id})
 	AnswerFlow(ctx context.Context, request AnswerFlowRequestObject) (AnswerFlowResponseObject, error)
-	// ResendCode Send the code of the current step again.
+	// ResendCode Send the code of the current step again, or make another captcha.
 	// (POST /v1/flows/{flow_id}/resend)
 	ResendCode(ctx context.Context, request ResendCodeRequestObject) (ResendCodeResponseObject, error)
 	// GetKeys The signed key sets.
