@@ -41,6 +41,7 @@ units() { # what stands in systemd/, in its place
 device() {
     local file
     put 755 bin/accountlockctl /usr/bin/accountlockctl
+    put 755 bin/accountlock-firstboot /usr/bin/accountlock-firstboot
     put 755 bin/accountlockd /usr/sbin/accountlockd
     put 755 bin/accountlock-gate /usr/sbin/accountlock-gate
     install -d "$dest/usr/lib/systemd/system-generators"
@@ -53,6 +54,7 @@ device() {
         put 644 "$file" "/usr/share/dbus-1/interfaces/$(basename "$file")"
     done
     put 644 packaging/polkit/org.accountlock.AccountLock1.policy /usr/share/polkit-1/actions/org.accountlock.AccountLock1.policy
+    put 644 packaging/polkit/org.accountlock.AccountLock1.rules /usr/share/polkit-1/rules.d/org.accountlock.AccountLock1.rules
     put 644 packaging/accountlock.catalog /usr/lib/systemd/catalog/accountlock.catalog
     put 644 packaging/completions/bash/accountlockctl /usr/share/bash-completion/completions/accountlockctl
     put 644 packaging/completions/zsh/_accountlockctl "$zsh/_accountlockctl"

@@ -16,7 +16,6 @@ build,lint,test,demo  git                              git
 build,lint,test,demo  make                             make
 lint                  shellcheck                       shellcheck
 test                  gcc                              gcc
-test                  swtpm                            swtpm
 test                  /usr/include/stdio.h             libc6-dev
 test,demo             dbus-daemon                      dbus-daemon
 test,demo             dbus-send                        dbus-bin

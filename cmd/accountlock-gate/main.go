@@ -10,7 +10,7 @@ import (
 	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/device"
 	"github.com/accountlock/accountlock/internal/gate"
-	"github.com/accountlock/accountlock/internal/machine"
+	"github.com/accountlock/accountlock/internal/record"
 )
 
 func main() {
@@ -21,7 +21,7 @@ func main() {
 			}
 			return config.LoadLayers("/", os.LookupEnv)
 		},
-		Record:    func(c config.Config) (gate.RecordReader, error) { return machine.Record(c) },
+		Record:    func(spec string) (gate.RecordReader, error) { return record.Open(spec) },
 		Marker:    func(dir string) gate.MarkerReader { return device.Marker{Dir: dir} },
 		Root:      "/",
 		Getenv:    os.LookupEnv,

@@ -57,7 +57,7 @@ func (g Generator) Run() error {
 	do(g.holdBack(words))
 	do(g.furnish())
 	if err == nil {
-		do(g.awaitStore(cfg.Record.Store))
+		do(g.devices(cfg))
 	}
 	do(g.goOnTo(words))
 	return errors.Join(errs...)
@@ -206,18 +206,40 @@ func (g Generator) consoles() []string {
 	return out
 }
 
-// awaitStore lets the gate wait for the partition that holds the record, where it
-// is not there yet. That it never comes is the gate's to say.
-func (g Generator) awaitStore(spec string) error {
-	scheme, path, _ := strings.Cut(spec, ":")
-	if scheme != "block" && scheme != "pdb" || !strings.HasPrefix(path, "/dev/") {
+// devices lets the gate use the devices that the configuration names, and wait for
+// those that are not there yet. That one never comes is the gate's to say.
+func (g Generator) devices(cfg config.Config) error {
+	var use, await string
+	scheme, path, _ := strings.Cut(cfg.Record.Store, ":")
+	if scheme == "block" || scheme == "pdb" {
+		use, await = g.device(path, "r")
+	}
+	if cfg.TPM.Mode == config.TPMRequire || cfg.TPM.Mode == config.TPMAuto && g.hasTPM() {
+		u, a := g.device(cfg.TPM.Device, "rw")
+		use, await = use+u, await+a
+	}
+	if use == "" {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(g.Root, path)); !errors.Is(err, fs.ErrNotExist) {
-		return nil
+	return g.write("[Unit]\n"+await+"[Service]\n"+use, "accountlock-gate.service.d", "50-devices.conf")
+}
+
+// device returns what a unit says to use a device and to wait for it. Anything but
+// a device, such as a socket, needs neither.
+func (g Generator) device(path, access string) (use, await string) {
+	if !strings.HasPrefix(path, "/dev/") || strings.ContainsAny(path, " \t\n%") {
+		return "", ""
 	}
-	unit := escapePath(path) + ".device"
-	return g.write(fmt.Sprintf("[Unit]\nWants=%[1]s\nAfter=%[1]s\n", unit), "accountlock-gate.service.d", "50-store.conf")
+	if _, err := os.Stat(filepath.Join(g.Root, path)); errors.Is(err, fs.ErrNotExist) {
+		unit := escapePath(path) + ".device"
+		await = fmt.Sprintf("Wants=%[1]s\nAfter=%[1]s\n", unit)
+	}
+	return "DeviceAllow=" + path + " " + access + "\n", await
+}
+
+// hasTPM reports whether there is a TPM, be it that its driver comes later.
+func (g Generator) hasTPM() bool {
+	return g.exists("sys/class/tpm/tpm0") || g.exists("sys/firmware/acpi/tables/TPM2")
 }
 
 // escapePath is `systemd-escape --path`.

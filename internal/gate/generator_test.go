@@ -108,6 +108,9 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"an-offline-update-is-due", map[string]string{"system-update": "->/var/lib/update"}, false, provisioned(), nil},
 		{"the-record-is-on-a-partition-that-is-not-there-yet", nil, false, provisioned(block), nil},
 		{"the-record-is-on-a-partition", map[string]string{"dev/disk/by-partlabel/frp": ""}, false, provisioned(block), nil},
+		{"a-tpm-is-there", map[string]string{"sys/class/tpm/tpm0/x": "", "dev/tpmrm0": ""}, false, provisioned(), nil},
+		{"a-tpm-is-required-and-not-there-yet", nil, false, provisioned(func(c *config.Config) { c.TPM.Mode = config.TPMRequire; block(c) }), nil},
+		{"a-tpm-is-a-socket", nil, false, provisioned(func(c *config.Config) { c.TPM.Mode, c.TPM.Device = config.TPMRequire, "swtpm:/run/tpm" }), nil},
 		{"the-device-is-open-already", map[string]string{"run/accountlock/open": "linked\n"}, false, provisioned(), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

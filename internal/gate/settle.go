@@ -64,10 +64,7 @@ func (s Service) Again() error {
 		return nil
 	case v.passes():
 		s.say(v)
-		if err := s.open(v); err != nil {
-			return err
-		}
-		return s.Systemctl("start", "--no-block", openTarget)
+		return s.open(v)
 	case !was:
 		// Still locked, perhaps for another reason.
 		return s.tell(v)
@@ -79,11 +76,10 @@ func (s Service) Again() error {
 // shut locks a running device: nothing new starts from now on, and what runs ends.
 func (s Service) shut(v Verdict) error {
 	err := errors.Join(s.remove(openFile), s.tell(v))
-	// Sessions are scopes that neither a reboot hurries nor isolating ends. What
-	// someone left to ignore SIGTERM gets no time.
-	kill := s.Systemctl("kill", "--signal=SIGKILL", "user.slice", "machine.slice")
+	// Sessions are scopes that isolating leaves alone, and some services leave what they
+	// started running (KillMode=process). What ignores SIGTERM gets no time.
+	kill := s.Systemctl(append([]string{"kill", "--signal=SIGKILL"}, sessions...)...)
 	if kill != nil {
-		// A slice that nobody has used is not there.
 		fmt.Fprintf(s.Log, "cannot end all sessions: %v\n", kill)
 	}
 	if !s.NoReboot {
@@ -95,7 +91,13 @@ func (s Service) shut(v Verdict) error {
 		s.Systemctl("isolate", "--no-block", lockedTarget))
 }
 
-// open says that the device is open.
+// sessions are the units, as patterns, in which people's processes may be.
+var sessions = []string{
+	"user*.slice", "machine*.slice", "*getty*.service", "ssh*.service", "dropbear*.service",
+	"*cron*.service", "atd.service", "debug-shell.service", "rescue.service", "emergency.service",
+}
+
+// open says that the device is open. PID 1 waits for that (accountlock-continue.path).
 func (s Service) open(v Verdict) error {
 	return errors.Join(s.remove(lockedFile), s.write(openFile, v))
 }
