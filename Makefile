@@ -65,6 +65,11 @@ test: build ## every test, with the race detector
 		go test -race -vet=off -count=1 -shuffle=on -timeout $(TIMEOUT) ./... 2>&1 | tee '$(CACHE)/test.log'
 	@grep '^ok ' '$(CACHE)/test.log' | grep -qv 'no tests to run' || { echo 'make test: no test ran' >&2; exit 1; }
 
+.PHONY: test-postgres
+test-postgres: ## the account service's tests once more, on PostgreSQL
+	@test/deps.sh test
+	ACCOUNTLOCK_TEST_DB=postgres go test -vet=off -count=1 -timeout $(TIMEOUT) ./internal/service/...
+
 .PHONY: lint
 lint: format-check $(GOLANGCI) vulncheck ## formatting, vet, golangci-lint, govulncheck, shellcheck
 	@test/deps.sh lint

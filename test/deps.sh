@@ -15,6 +15,7 @@ needs='
 build,lint,test,demo  git                              git
 build,lint,test,demo  make                             make
 lint                  shellcheck                       shellcheck
+test                  /usr/lib/postgresql/*/bin/postgres  postgresql
 test                  gcc                              gcc
 test                  /usr/include/stdio.h             libc6-dev
 test,demo             dbus-daemon                      dbus-daemon
@@ -38,7 +39,7 @@ die() {
 
 there() {
     case $1 in
-        /*) [ -e "$1" ] ;;
+        /*) compgen -G "$1" >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/store"
+	"github.com/accountlock/accountlock/internal/service/store/storetest"
 )
 
 const (
@@ -86,19 +86,11 @@ func (n *notifier) last(t testing.TB) account.Message {
 func newWorld(t testing.TB, change func(*account.Config)) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{t: time.Date(2026, 7, 31, 12, 0, 0, 0, time.UTC)}, sent: &notifier{}, counts: &counts{}}
-	var err error
-	w.db, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"), Wrap: w.counts.wrap})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.db.Close(); err != nil {
-			t.Error(err)
+	w.db = storetest.Open(t, func(c *store.Config) {
+		if !storetest.OnPostgres() {
+			c.Wrap = w.counts.wrap
 		}
 	})
-	if err := w.db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	w.Service = w.open(change)
 	return w
 }

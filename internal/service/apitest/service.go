@@ -32,6 +32,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/outbox"
 	"github.com/accountlock/accountlock/internal/service/portal"
 	"github.com/accountlock/accountlock/internal/service/store"
+	"github.com/accountlock/accountlock/internal/service/store/storetest"
 )
 
 // Clock is a clock that stands still until it is moved. It is safe for
@@ -94,6 +95,7 @@ type Service struct {
 	Clock    *Clock
 	Log      *Log
 	Secret   []byte
+	Database store.Config
 	DB       *store.DB
 	Keys     *keys.Ring
 	Accounts *account.Service
@@ -126,10 +128,8 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		}
 	}
 	var err error
-	s.DB, err = store.Open(t.Context(), store.Config{Path: filepath.Join(s.Dir, "accounts.db")})
-	must(err)
-	t.Cleanup(func() { must(s.DB.Close()) })
-	must(s.DB.Migrate(t.Context()))
+	s.Database = storetest.Config(t)
+	s.DB = storetest.OpenAt(t, s.Database)
 	must(keys.Init(filepath.Join(s.Dir, "keys")))
 	s.Keys, err = keys.Open(filepath.Join(s.Dir, "keys"), s.Clock.Now)
 	must(err)

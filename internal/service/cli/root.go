@@ -14,7 +14,6 @@ import (
 
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/config"
-	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // Env is what a process has besides its arguments.
@@ -138,7 +137,7 @@ func migrateCommand(at *place) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			db, err := store.Open(cmd.Context(), store.Config{Path: cfg.Database.Path})
+			db, err := openDatabase(cmd.Context(), cfg.Database)
 			if err != nil {
 				return storage(err)
 			}

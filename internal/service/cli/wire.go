@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -72,7 +73,7 @@ func openService(ctx context.Context, cfg config.Config, log *slog.Logger, conso
 	if s.keys, err = keys.Open(cfg.Keys.Directory, time.Now); err != nil {
 		return nil, storage(err)
 	}
-	if s.db, err = store.Open(ctx, store.Config{Path: cfg.Database.Path}); err != nil {
+	if s.db, err = openDatabase(ctx, cfg.Database); err != nil {
 		return nil, storage(err)
 	}
 	defer func() {
@@ -154,6 +155,20 @@ func (s *service) server() (*httpapi.Server, error) {
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
 	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx))
+}
+
+// openDatabase opens what the configuration names.
+func openDatabase(ctx context.Context, d config.Database) (*store.DB, error) {
+	c := store.Config{Path: d.Path, URL: d.URL, Connections: d.Connections}
+	if d.PasswordFile != "" {
+		b, err := files.Read(d.PasswordFile, 4096)
+		if err != nil {
+			return nil, err
+		}
+		defer clear(b)
+		c.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	return store.Open(ctx, c)
 }
 
 // ready migrates the database, or finds that it need not be.

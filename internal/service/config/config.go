@@ -62,9 +62,14 @@ type TLS struct {
 	Key         string `toml:"key"`
 }
 
-// Database names the SQLite file.
+// Database names the database: Path of an SQLite file, or URL of PostgreSQL with,
+// where the URL does not hold one, the password in PasswordFile.
 type Database struct {
-	Path string `toml:"path"`
+	Path         string `toml:"path"`
+	URL          string `toml:"url"`
+	PasswordFile string `toml:"password_file"`
+	// Connections bounds those of one server to PostgreSQL; 16 by default.
+	Connections int `toml:"connections"`
 }
 
 // Keys names the folder of the signing keys.
@@ -117,7 +122,7 @@ func Load(path string) (Config, error) {
 		return Config{}, bad(err.Error())
 	}
 	for _, p := range []*string{
-		&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Keys.Directory, &c.Mail.Outbox,
+		&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Database.PasswordFile, &c.Keys.Directory, &c.Mail.Outbox,
 		&c.Mail.SMTP.PasswordFile, &c.Mail.SMTP.CAFile, &c.SMS.TokenFile, &c.SMS.HMACKeyFile, &c.SMS.CAFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -180,7 +185,7 @@ var regionPattern = regexp.MustCompile(`^[A-Z]{2}$`)
 func (c Config) Check() error {
 	for _, must := range []struct{ name, value string }{
 		{"public_url", c.PublicURL}, {"secret_file", c.SecretFile}, {"tls.certificate", c.TLS.Certificate},
-		{"tls.key", c.TLS.Key}, {"database.path", c.Database.Path}, {"keys.directory", c.Keys.Directory},
+		{"tls.key", c.TLS.Key}, {"database.path or database.url", c.Database.Path + c.Database.URL}, {"keys.directory", c.Keys.Directory},
 	} {
 		if must.value == "" {
 			return bad(must.name + " must be given")
@@ -192,6 +197,9 @@ func (c Config) Check() error {
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil ||
 		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
 		return bad("public_url must be https://host or https://host:port")
+	}
+	if err := c.Database.check(); err != nil {
+		return err
 	}
 	if c.DefaultRegion != "" && !regionPattern.MatchString(c.DefaultRegion) {
 		return bad("default_region must be ISO 3166-1 alpha-2, such as GB")
@@ -215,6 +223,18 @@ func (c Config) Check() error {
 		if s.Region != "" && !regionPattern.MatchString(s.Region) {
 			return bad(fmt.Sprintf("support contact %d: region must be ISO 3166-1 alpha-2", i+1))
 		}
+	}
+	return nil
+}
+
+func (d Database) check() error {
+	switch {
+	case d.Path != "" && d.URL != "":
+		return bad("database.path and database.url exclude each other")
+	case d.URL == "" && (d.PasswordFile != "" || d.Connections != 0):
+		return bad("database.password_file and database.connections are for database.url")
+	case d.Connections < 0 || d.Connections > 1000:
+		return bad("database.connections must be 1 to 1000")
 	}
 	return nil
 }

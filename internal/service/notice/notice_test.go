@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/notice"
 	"github.com/accountlock/accountlock/internal/service/store"
+	"github.com/accountlock/accountlock/internal/service/store/storetest"
 )
 
 type mailbox struct {
@@ -37,14 +37,7 @@ func (m *mailbox) send(_ context.Context, n device.Notice) error {
 
 func queue(t *testing.T) (*notice.Queue, *mailbox, *store.DB, *apitest.Clock) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.Open(t, nil)
 	clock, box := apitest.NewClock(), &mailbox{took: make(chan struct{}, 1000)}
 	return notice.New(db, box.send, clock.Now), box, db, clock
 }

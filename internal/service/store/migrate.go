@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,11 +29,13 @@ var ErrNewerSchema = errors.New("the database has the schema of a later version 
 // migration is a transaction of its own. Two processes may call it at once: the
 // second waits. Its errors are ErrNewerSchema and what the database says.
 func (db *DB) Migrate(ctx context.Context) (err error) {
-	unlock, err := db.lockForMigration()
-	if err != nil {
-		return err
+	if db.path != "" {
+		unlock, err := db.lockForMigration()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
 	p, err := db.provider()
 	if err != nil {
 		return err
@@ -72,8 +75,17 @@ func (db *DB) provider() (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the migrations: %w", err)
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db.write, sub,
-		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true))
+	dialect, options := goose.DialectSQLite3, []goose.ProviderOption{
+		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true),
+	}
+	if db.path == "" {
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return nil, fmt.Errorf("cannot lock the database for migration: %w", err)
+		}
+		dialect, options = goose.DialectPostgres, append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(dialect, db.write, sub, options...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the migrations: %w", err)
 	}

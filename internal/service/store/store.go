@@ -17,9 +17,15 @@ import (
 	"modernc.org/sqlite"
 )
 
-// Config says which database to open. The zero value of each field but Path
-// is its default.
+// Config says which database to open: Path of SQLite or URL of PostgreSQL, one of
+// the two. The zero value of each other field is its default.
 type Config struct {
+	// URL names a PostgreSQL database (libpq's connection URI or keywords); Password
+	// is used where it holds none. What speaks PostgreSQL's protocol and gives
+	// SERIALIZABLE transactions, such as CockroachDB, serves as well.
+	URL, Password string
+	// Connections bounds those to PostgreSQL; 16 by default.
+	Connections int
 	// Path is the database file. It is made, mode 0600, if it is not there; its
 	// folder must be. Beside it SQLite keeps PATH-wal and PATH-shm.
 	Path string
@@ -28,8 +34,9 @@ type Config struct {
 	BusyTimeout time.Duration
 	// Readers is how many transactions may read at once; 4 by default.
 	Readers int
-	// Wrap, if set, is given the driver of each of the two pools and returns
-	// what is used in its place: for tests that count or break statements.
+	// Wrap, if set, is given the driver of each pool, SQLite's two or PostgreSQL's
+	// one, and returns what is used in its place: for tests that count or break
+	// statements.
 	Wrap func(driver.Connector) driver.Connector
 }
 
@@ -40,16 +47,22 @@ const (
 
 // DB is an open database. It is safe for concurrent use.
 type DB struct {
+	engine engine
+	// path is SQLite's file.
 	path string
 	// write holds the one connection that writes: SQLite has one writer at a
 	// time anyway, and a queue in this process is fairer than its busy handler.
 	write *sql.DB
-	read  *sql.DB
+	// PostgreSQL has one pool for both.
+	read *sql.DB
 }
 
 // Open opens the database, and proves that it is one by reading it; Migrate
 // brings its schema up to date. The caller closes it.
 func Open(ctx context.Context, cfg Config) (*DB, error) {
+	if cfg.URL != "" {
+		return openPostgres(ctx, cfg)
+	}
 	path, err := prepareFile(cfg.Path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the database %q: %w", cfg.Path, err)
@@ -60,7 +73,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Readers <= 0 {
 		cfg.Readers = defaultReaders
 	}
-	db := &DB{path: path}
+	db := &DB{engine: sqliteEngine{}, path: path}
 	if db.write, err = pool(cfg, path, 1, true); err != nil {
 		return nil, err
 	}
@@ -82,7 +95,7 @@ func (db *DB) Close() error {
 	var errs []error
 	for _, p := range []*sql.DB{db.read, db.write} {
 		if p != nil {
-			errs = append(errs, p.Close())
+			errs = append(errs, p.Close()) // closing twice is no error
 		}
 	}
 	return errors.Join(errs...)

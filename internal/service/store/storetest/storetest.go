@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storetest gives tests a database: SQLite in a file, or, with
+// ACCOUNTLOCK_TEST_DB=postgres, one of a real PostgreSQL server that the test
+// binary starts for itself. The same tests run on both.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/service/store"
+)
+
+// OnPostgres tells whether the tests run on PostgreSQL.
+func OnPostgres() bool { return os.Getenv("ACCOUNTLOCK_TEST_DB") == "postgres" }
+
+// Open returns a database of the test's own, migrated. with, which may be nil,
+// changes how it is opened.
+func Open(t testing.TB, with func(*store.Config)) *store.DB {
+	t.Helper()
+	cfg := Config(t)
+	if with != nil {
+		with(&cfg)
+	}
+	return OpenAt(t, cfg)
+}
+
+// OpenAt opens a database until the test ends, and migrates it.
+func OpenAt(t testing.TB, cfg store.Config) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+// Config names a new database, empty on SQLite.
+func Config(t testing.TB) store.Config {
+	t.Helper()
+	if !OnPostgres() {
+		return store.Config{Path: filepath.Join(t.TempDir(), "accounts.db")}
+	}
+	return store.Config{URL: Postgres(t).Database(t), Connections: 8}
+}
+
+// Server is a PostgreSQL server of the test binary's own, reached by a socket in a
+// folder that nobody else enters. It ends with the test binary.
+type Server struct {
+	dir   string
+	bin   string
+	user  *syscall.Credential
+	leash io.WriteCloser
+
+	mu   sync.Mutex
+	made int
+}
+
+var (
+	once   sync.Once
+	server *Server
+	failed error
+)
+
+// Postgres returns the server, and starts it when it is first asked for. A machine
+// without PostgreSQL skips the test, save where ACCOUNTLOCK_TEST_DB asks for it.
+func Postgres(t testing.TB) *Server {
+	t.Helper()
+	once.Do(func() { server, failed = start() })
+	if failed != nil {
+		if !OnPostgres() && errors.Is(failed, errNone) {
+			t.Skip(failed)
+		}
+		t.Fatal(failed)
+	}
+	return server
+}
+
+var errNone = errors.New("no PostgreSQL is installed")
+
+func start() (*Server, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		return nil, errNone
+	}
+	s := &Server{bin: filepath.Dir(found[len(found)-1])}
+	if s.dir, err = os.MkdirTemp("", "accountlock-pg"); err != nil {
+		return nil, err
+	}
+	if os.Getuid() == 0 {
+		// PostgreSQL does not run as root.
+		if s.user, err = credential("postgres"); err != nil {
+			return nil, err
+		}
+		if err := os.Chown(s.dir, int(s.user.Uid), int(s.user.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.run("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"); err != nil {
+		return nil, err
+	}
+	return s, s.start()
+}
+
+func credential(name string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	c := exec.Command(filepath.Join(s.bin, name), args...) //nolint:gosec // the server of a test
+	c.Dir = s.dir
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
+	return c
+}
+
+func (s *Server) run(name string, args ...string) error {
+	out, err := s.command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out)
+	}
+	return nil
+}
+
+// keeper runs the server until its standard input ends, which it does with the
+// test binary, however that ends; then it tidies up.
+const keeper = `cd "$1"; "$2/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c max_connections=200 \
+-c log_min_messages=fatal </dev/null & read -r _; kill -INT "$(head -n 1 "$1/data/postmaster.pid")"; wait; cd /; rm -rf "$1"`
+
+// start starts the server and waits until it answers.
+func (s *Server) start() error {
+	c := exec.Command("/bin/sh", "-c", keeper, "keeper", s.dir, s.bin) //nolint:gosec // the server of a test
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
+	var err error
+	if s.leash, err = c.StdinPipe(); err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	for range 200 {
+		if s.run("pg_isready", "-q", "-h", s.dir, "-U", "postgres") == nil {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return errors.New("PostgreSQL does not come up")
+}
+
+// Restart ends the server as a crash does, every connection with it, and starts it
+// again.
+func (s *Server) Restart() error {
+	return s.run("pg_ctl", "restart", "-D", s.data(), "-m", "immediate", "-w", "-s", "-l", "/dev/null")
+}
+
+// Database makes an empty database and returns its URL.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	s.mu.Lock()
+	s.made++
+	name := fmt.Sprintf("test_%d", s.made)
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := s.command("psql", "-q", "-h", s.dir, "-U", "postgres", "-c", "CREATE DATABASE "+name)
+	if out, err := c.CombinedOutput(); err != nil || ctx.Err() != nil {
+		t.Fatalf("cannot make a database: %v\n%s", err, out)
+	}
+	return "host=" + s.dir + " user=postgres sslmode=disable dbname=" + name
+}
