@@ -49,6 +49,8 @@ type Evidence struct {
 	// Marker is the content of the reset marker; nil when there is none.
 	Marker []byte
 	Policy MissingPolicy
+	// TPM is what the TPM says about the store.
+	TPM TPM
 }
 
 // Decision is the answer, with the rule that gave it.
@@ -58,20 +60,34 @@ type Decision struct {
 	Rule string
 }
 
-// Decide is the decision at boot, from the record store and the reset marker
-// alone. What it does not know it locks.
+// Decide is the decision at boot, from the record store, the reset marker and the
+// TPM alone. What it does not know it locks.
 func Decide(e Evidence) Decision {
 	if !e.Provisioned {
 		return Decision{unlinked, "no account service is configured, so there is no lock"}
 	}
 	switch e.Store {
 	case StoreBlank:
+		switch {
+		case e.TPM == TPMNeverArmed:
+			return Decision{unlinked, e.TPM.Rule()}
+		case e.TPM == TPMArmedBefore:
+			// fails locked: whatever the policy is, this is no new device.
+			return Decision{missing, e.TPM.Rule()}
+		case e.TPM != TPMUnused && e.TPM != TPMCounterAbsent:
+			// fails locked: the TPM is there, or should be, and cannot be asked.
+			return Decision{damaged, e.TPM.Rule()}
+		}
 		if e.Policy == AllowOffline {
 			return Decision{unlinked, "the record store is blank and the policy is allow-offline"}
 		}
 		// fails locked: nobody can tell yet whether the device is linked.
 		return Decision{missing, "the record store is blank and the policy is require-online"}
 	case StoreValid:
+		if !e.TPM.Vouched() {
+			// fails locked: whoever wrote this record, it says nothing.
+			return Decision{damaged, e.TPM.Rule()}
+		}
 		return decideByRecord(e)
 	case StoreNewer:
 		// fails locked: a record that cannot be read says nothing.
@@ -95,6 +111,8 @@ func decideByRecord(e Evidence) Decision {
 		return Decision{Status{State: r.state()}, "the record is disarmed"}
 	case r.Lost:
 		return Decision{lostLock, "the record is armed and marked lost"}
+	case r.Distrusted && r.Doubt != TPMUnused:
+		return Decision{damaged, r.Doubt.Rule()}
 	case r.Distrusted:
 		return Decision{damaged, "the account service's word contradicts the record"}
 	case r.Rebuilt:

@@ -2,6 +2,8 @@
 
 package lock
 
+import "reflect"
+
 // Link names one link of the device to an account, and how often the account
 // service has changed it since it was made.
 type Link struct {
@@ -64,6 +66,8 @@ type Record struct {
 	Rebuilt bool `json:"rebuilt,omitempty"`
 	// Distrusted: the account service's word contradicted this record.
 	Distrusted bool `json:"distrusted,omitempty"`
+	// Doubt: the record is distrusted for what the TPM said of the one before it.
+	Doubt TPM `json:"doubt,omitempty"`
 	// KeySet is the newest set of service keys that the device has verified.
 	KeySet KeySet `json:"key_set,omitzero"`
 	// Wait is how long the account service told this device to wait.
@@ -146,8 +150,11 @@ func (r Record) Apply(effects []Effect, c Change) Record {
 			r.Armed, r.Rebuilt = true, true
 			r.adopt(c)
 		case Distrust:
-			r.Armed, r.Distrusted = true, true
+			r.Armed, r.Distrusted, r.Doubt = true, true, TPMUnused
 			r.adopt(c)
+		case Trust:
+			// Nothing but what put the record in doubt: its marker is the one in /var.
+			r.Distrusted, r.Doubt = false, TPMUnused
 		case OpenGate, ShutGate:
 		}
 	}
@@ -182,7 +189,7 @@ func (r *Record) rearm(c Change) {
 
 func (r *Record) clearLock() {
 	r.Lost, r.LostMessage, r.LostContact = false, "", ""
-	r.Rebuilt, r.Distrusted = false, false
+	r.Rebuilt, r.Distrusted, r.Doubt = false, false, TPMUnused
 	r.Wait, r.Attempts, r.Offline = Wait{}, Attempts{}, Offline{}
 }
 
@@ -198,4 +205,33 @@ func (r *Record) adopt(c Change) {
 		r.OfflineKey, r.Offline = nil, r.Offline.Ask("")
 	}
 	r.Link = c.Link
+}
+
+// Secrets are the parts of a record that whoever reads the record store must
+// not learn: with a TPM they lie there encrypted.
+type Secrets struct {
+	DeviceKey  []byte `json:"device_key,omitempty"`
+	OfflineKey []byte `json:"offline_key,omitempty"`
+}
+
+// Split returns r without its secrets, and these.
+func (r Record) Split() (Record, Secrets) {
+	s := Secrets{DeviceKey: r.DeviceKey, OfflineKey: r.OfflineKey}
+	r.DeviceKey, r.OfflineKey = nil, nil
+	return r, s
+}
+
+// Join returns r with the secrets in their places.
+func (r Record) Join(s Secrets) Record {
+	r.DeviceKey, r.OfflineKey = s.DeviceKey, s.OfflineKey
+	return r
+}
+
+// Counts reports whether going from r to after is a change that putting r back
+// would undo to somebody's advantage, so that a TPM's counter has to keep it from
+// that. All are but the account service's waits, which it counts itself, and the
+// time: new fields count until somebody says otherwise here.
+func (r Record) Counts(after Record) bool {
+	after.Wait, after.TrustedTime = r.Wait, r.TrustedTime
+	return !reflect.DeepEqual(r, after)
 }

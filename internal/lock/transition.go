@@ -25,13 +25,16 @@ const (
 	StatedUnlinked  Event = "stated-unlinked"
 	// StatedElsewhere: the record's link has ended and another one is in force.
 	StatedElsewhere Event = "stated-elsewhere"
+	// StatedConfirmed: the service's word binds the record to the TPM
+	// (Record.ConfirmedBy).
+	StatedConfirmed Event = "stated-confirmed"
 )
 
 // Events returns every event there is.
 func Events() []Event {
 	return []Event{
 		LinkDone, UnlockDone, SignOutDone, UnlinkDone,
-		StatedLinked, StatedLost, StatedSignedOut, StatedUnlinked, StatedElsewhere,
+		StatedLinked, StatedLost, StatedSignedOut, StatedUnlinked, StatedElsewhere, StatedConfirmed,
 	}
 }
 
@@ -57,6 +60,8 @@ const (
 	Rebuild Effect = "rebuild"
 	// Distrust arms a record that the service's word contradicts.
 	Distrust Effect = "distrust"
+	// Trust ends the doubt about a record that was not bound to the TPM.
+	Trust Effect = "trust"
 	// OpenGate tells the gate to decide again, to open.
 	OpenGate Effect = "open-gate"
 	// ShutGate tells the gate to decide again, to lock.
@@ -128,6 +133,8 @@ var table = map[pair]outcome{
 	{damaged, StatedLinked}:   stays(damaged),
 	// fails locked: the service has a link that this record does not know.
 	{unlinked, StatedLinked}: toMissing,
+	// The record was whole but for the TPM, which is new to it.
+	{damaged, StatedConfirmed}: {linked, []Effect{Trust, OpenGate}},
 	// fails locked: the service never holds a link as linked whose record was
 	// disarmed by the device, since sign-out asks the service first.
 	{signedOut, StatedLinked}: toDamaged,
