@@ -17,6 +17,7 @@ build,lint,test,demo  make                             make
 lint                  shellcheck                       shellcheck
 test                  /usr/lib/postgresql/*/bin/postgres  postgresql
 test                  gcc                              gcc
+test                  swtpm                            swtpm
 test                  /usr/include/stdio.h             libc6-dev
 test,demo             dbus-daemon                      dbus-daemon
 test,demo             dbus-send                        dbus-bin
