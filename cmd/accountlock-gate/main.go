@@ -10,7 +10,7 @@ import (
 	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/device"
 	"github.com/accountlock/accountlock/internal/gate"
-	"github.com/accountlock/accountlock/internal/record"
+	"github.com/accountlock/accountlock/internal/machine"
 )
 
 func main() {
@@ -21,7 +21,7 @@ func main() {
 			}
 			return config.LoadLayers("/", os.LookupEnv)
 		},
-		Record:    func(spec string) (gate.RecordReader, error) { return record.Open(spec) },
+		Record:    func(c config.Config) (gate.RecordReader, error) { return machine.Record(c) },
 		Marker:    func(dir string) gate.MarkerReader { return device.Marker{Dir: dir} },
 		Root:      "/",
 		Getenv:    os.LookupEnv,

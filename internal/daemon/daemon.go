@@ -24,6 +24,7 @@ import (
 	"github.com/accountlock/accountlock/internal/gate"
 	"github.com/accountlock/accountlock/internal/journal"
 	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/machine"
 	"github.com/accountlock/accountlock/internal/record"
 )
 
@@ -94,7 +95,7 @@ type parts struct {
 }
 
 func newParts(ctx context.Context, o Options) (*parts, error) {
-	store, err := record.Open(o.Config.Record.Store)
+	store, err := machine.Record(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +103,10 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	evidence, problems := gate.Evidence(o.Config, store, marker)
 	for _, problem := range problems {
 		o.Log.Error("the record store is not as it should be", "error", problem)
+	}
+	if err := store.Settle(); err != nil {
+		// The next write does it; until then the record before counts, too.
+		o.Log.Error("cannot end what a power cut left of the last write", "error", err)
 	}
 	p := &parts{log: o.Log, store: store, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
 	var known lock.Record

@@ -98,6 +98,9 @@ func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
 		m.log.Warn("ignored a statement about another link or an earlier time", "status", st.Status)
 		return nil
 	}
+	if record.ConfirmedBy(st, k.marker) {
+		ev = lock.StatedConfirmed
+	}
 	was := k.Snapshot().Status.State
 	if err := k.apply(ctx, ev, st.Change(), "the account service states "+string(st.Status)); err != nil {
 		return err

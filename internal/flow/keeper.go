@@ -78,8 +78,10 @@ type Keeper struct {
 	record lock.Record
 	// writable is false where the store must not be written (a newer format).
 	writable bool
-	conn     Connectivity
-	checked  int64
+	// marker is the reset marker at start.
+	marker  []byte
+	conn    Connectivity
+	checked int64
 	// epoch grows with each change; a nonce of an earlier one is dead.
 	epoch uint64
 	// checking ends the check-in that is under way, if one is.
@@ -93,7 +95,7 @@ func NewKeeper(ports Ports, e lock.Evidence, log *slog.Logger) *Keeper {
 	k := &Keeper{
 		ports: ports, log: log, operation: make(chan struct{}, 1),
 		status: d.Status, rule: d.Rule, conn: ConnUnknown,
-		writable: e.Store != lock.StoreNewer,
+		writable: e.Store != lock.StoreNewer, marker: e.Marker,
 	}
 	if e.Store == lock.StoreValid {
 		k.record = e.Record

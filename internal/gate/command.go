@@ -27,8 +27,8 @@ const usage = `usage: accountlock-gate --decide [--config FILE] [--json]
        accountlock-gate --again [--no-reboot]
        accountlock-gate NORMAL EARLY LATE
 
-Decides, from the lock record and the reset marker alone, whether this device
-opens, and says why. Asks neither a network nor a bus.
+Decides, from the lock record, the reset marker and the TPM alone, whether this
+device opens, and says why. Asks neither a network nor a bus.
 
   --decide        decide, and write nothing; the first line is 'open REASON' or
                   'locked REASON'
@@ -181,8 +181,9 @@ func (v Verdict) json() []byte {
 		Provisioned bool     `json:"provisioned"`
 		Store       string   `json:"store"`
 		OneCopy     bool     `json:"one_copy"`
+		TPM         string   `json:"tpm"`
 		Problems    []string `json:"problems"`
-	}{decision, reason, string(v.Status.State), v.Rule, v.Provisioned, string(v.Store), v.OneCopy, problems})
+	}{decision, reason, string(v.Status.State), v.Rule, v.Provisioned, string(v.Store), v.OneCopy, string(v.TPM), problems})
 	if err != nil {
 		// Strings and booleans do not fail.
 		return v.text()

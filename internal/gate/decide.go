@@ -12,9 +12,9 @@ type Parts struct {
 	// Config reads the configuration: the one file named, or the layers of
 	// /usr/lib and /etc where path is empty.
 	Config func(path string) (config.Config, error)
-	// Record opens the record store that `[record] store` names. An error means
-	// that this program cannot open such a store.
-	Record func(spec string) (RecordReader, error)
+	// Record opens the record store that `[record] store` names, with the TPM that
+	// `[tpm]` does. An error means that this program cannot open such a store.
+	Record func(config.Config) (RecordReader, error)
 	// Marker returns the reset marker in the state directory.
 	Marker func(dir string) MarkerReader
 
@@ -41,6 +41,8 @@ type Verdict struct {
 	Ungated bool
 	// OneCopy: one slot is whole and the other one is not.
 	OneCopy bool
+	// TPM is what the TPM says about the record.
+	TPM lock.TPM
 	// Problems are what went wrong on the way, and wishes of /etc that were not
 	// granted.
 	Problems []string
@@ -60,7 +62,7 @@ func (p Parts) decide(path string) Verdict {
 		d := lock.Decide(lock.Evidence{})
 		return verdict(d, lock.Evidence{}, cfg, nil)
 	}
-	store, err := p.Record(cfg.Record.Store)
+	store, err := p.Record(cfg)
 	if err != nil {
 		// fails locked: a store that this program does not know is not readable.
 		v := locked("the record store cannot be opened", err)
@@ -68,18 +70,13 @@ func (p Parts) decide(path string) Verdict {
 		return v
 	}
 	e, problems := Evidence(cfg, store, p.Marker(cfg.State.Directory))
-	d := lock.Decide(e)
-	if cfg.TPM.Mode == config.TPMRequire && !d.Status.Open() {
-		d.Rule = ErrNoTPM.Error()
-		problems = nil
-	}
-	return verdict(d, e, cfg, problems)
+	return verdict(lock.Decide(e), e, cfg, problems)
 }
 
 func verdict(d lock.Decision, e lock.Evidence, cfg config.Config, problems []error) Verdict {
 	v := Verdict{
 		Status: d.Status, Rule: d.Rule, Provisioned: e.Provisioned, Ungated: cfg.Gate.Mode == config.GateNone,
-		Store: e.Store, OneCopy: e.OneCopy,
+		Store: e.Store, OneCopy: e.OneCopy, TPM: e.TPM,
 	}
 	for _, err := range problems {
 		v.Problems = append(v.Problems, err.Error())

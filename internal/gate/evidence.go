@@ -11,8 +11,6 @@
 package gate
 
 import (
-	"errors"
-
 	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -20,8 +18,9 @@ import (
 // RecordReader is what the decision needs of the record store.
 type RecordReader interface {
 	// Look returns what reading the store found. The error says why it could not
-	// be read or why nothing whole is there; found says what that amounts to.
-	Look() (found lock.Store, r lock.Record, oneCopy bool, err error)
+	// be read, why nothing whole is there or what kept the TPM from vouching for it;
+	// what was found says what that amounts to.
+	Look() (lock.Found, error)
 }
 
 // MarkerReader is what the decision needs of the reset marker.
@@ -31,9 +30,6 @@ type MarkerReader interface {
 	Read() ([]byte, error)
 }
 
-// ErrNoTPM says that the configuration requires a TPM, and this program cannot use one.
-var ErrNoTPM = errors.New("the configuration requires a TPM, and this program cannot use one")
-
 // Evidence gathers what lock.Decide needs. The evidence is good whatever the
 // problems are: they say what went wrong on the way, for a person to read, and
 // have already been taken as the design's decision table says.
@@ -42,13 +38,8 @@ func Evidence(cfg config.Config, store RecordReader, marker MarkerReader) (e loc
 	if !e.Provisioned {
 		return e, nil
 	}
-	if cfg.TPM.Mode == config.TPMRequire {
-		// fails locked: without the TPM nobody knows whether the record is genuine.
-		e.Store = lock.StoreUnreadable
-		return e, []error{ErrNoTPM}
-	}
-	var err error
-	e.Store, e.Record, e.OneCopy, err = store.Look()
+	found, err := store.Look()
+	e.Store, e.Record, e.OneCopy, e.TPM = found.Store, found.Record, found.OneCopy, found.TPM
 	if err != nil {
 		problems = append(problems, err)
 	}

@@ -17,16 +17,21 @@ import (
 
 // recordFunc and markerFunc are a record store and a reset marker.
 type (
-	recordFunc func() (lock.Store, lock.Record, bool, error)
+	recordFunc func() (lock.Found, error)
 	markerFunc func() ([]byte, error)
 )
 
-func (f recordFunc) Look() (lock.Store, lock.Record, bool, error) { return f() }
-func (f markerFunc) Read() ([]byte, error)                        { return f() }
+func (f recordFunc) Look() (lock.Found, error) { return f() }
+func (f markerFunc) Read() ([]byte, error)     { return f() }
 
 // finds returns a store in which that is found.
 func finds(s lock.Store, r lock.Record, one bool, err error) gate.RecordReader {
-	return recordFunc(func() (lock.Store, lock.Record, bool, error) { return s, r, one, err })
+	return says(lock.TPMUnused, s, r, one, err)
+}
+
+// says is finds with a TPM.
+func says(tpm lock.TPM, s lock.Store, r lock.Record, one bool, err error) gate.RecordReader {
+	return recordFunc(func() (lock.Found, error) { return lock.Found{Store: s, Record: r, OneCopy: one, TPM: tpm}, err })
 }
 
 func provisioned(change ...func(*config.Config)) config.Config {
@@ -44,9 +49,9 @@ func run(t *testing.T, cfg config.Config, cfgErr error, store gate.RecordReader,
 	var b, e bytes.Buffer
 	code = gate.Run(args, &b, &e, gate.Parts{
 		Config: func(string) (config.Config, error) { return cfg, cfgErr },
-		Record: func(spec string) (gate.RecordReader, error) {
+		Record: func(c config.Config) (gate.RecordReader, error) {
 			if store == nil {
-				return nil, errors.New("cannot open " + spec)
+				return nil, errors.New("cannot open " + c.Record.Store)
 			}
 			return store, nil
 		},
@@ -79,7 +84,9 @@ func TestTheAnswerNamesTheStateOrTheReason(t *testing.T) {
 		{"not provisioned", config.Default(nil), nil, nil, nil, "open unlinked", ""},
 		{"no configuration that can be read", config.Config{}, broken, nil, nil, "locked record-damaged", "input/output error"},
 		{"a store that cannot be opened", provisioned(), nil, nil, noMarker, "locked record-damaged", "cannot open file:/persist"},
-		{"a TPM is required", provisioned(func(c *config.Config) { c.TPM.Mode = config.TPMRequire }), nil, finds(lock.StoreValid, lock.Record{}, false, nil), noMarker, "locked record-damaged", ""},
+		{"a TPM is required, and there is none", provisioned(), nil, says(lock.TPMAbsent, lock.StoreValid, lock.Record{}, false, broken), noMarker, "locked record-damaged", "input/output error"},
+		{"the TPM vouches for it", provisioned(), nil, says(lock.TPMVouches, lock.StoreValid, lock.Record{}, false, nil), noMarker, "open unlinked", ""},
+		{"the TPM says that it is an older one", provisioned(), nil, says(lock.TPMRolledBack, lock.StoreValid, lock.Record{}, false, nil), noMarker, "locked record-damaged", ""},
 		{"a TPM is required of a device without a lock", func() config.Config { c := config.Default(nil); c.TPM.Mode = config.TPMRequire; return c }(), nil, nil, nil, "open unlinked", ""},
 		{"unlinked", provisioned(), nil, finds(lock.StoreValid, lock.Record{}, false, nil), noMarker, "open unlinked", ""},
 		{"signed out", provisioned(), nil, finds(lock.StoreValid, out, false, nil), noMarker, "open signed-out", ""},
@@ -141,9 +148,9 @@ func TestEvidenceIsWhatWasFound(t *testing.T) {
 	if !e.Provisioned || e.Store != lock.StoreValid || e.Record.DeviceID != "d" || !e.OneCopy || string(e.Marker) != "m" || e.Policy != lock.RequireOnline || problems != nil {
 		t.Errorf("got %+v, %v", e, problems)
 	}
-	e, problems = gate.Evidence(provisioned(func(c *config.Config) { c.TPM.Mode = config.TPMRequire }), finds(lock.StoreValid, r, false, nil), marker)
-	if lock.Decide(e).Status != lock.LockedFor(lock.RecordDamaged) || len(problems) != 1 || !errors.Is(problems[0], gate.ErrNoTPM) {
-		t.Errorf("a TPM is required: got %+v, %v", e, problems)
+	e, _ = gate.Evidence(provisioned(), says(lock.TPMBadMAC, lock.StoreValid, r, false, nil), marker)
+	if e.TPM != lock.TPMBadMAC {
+		t.Errorf("the TPM's word is lost: %+v", e)
 	}
 }
 

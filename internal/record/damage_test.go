@@ -23,7 +23,7 @@ func read(content []byte) record.Reading { return inFile.read(content) }
 // decide is the decision on what was read.
 func decide(r record.Reading, marker []byte) lock.Status {
 	return lock.Decide(lock.Evidence{
-		Provisioned: true, Store: r.Store, Record: r.Record, OneCopy: r.OneCopy, Marker: marker, Policy: lock.AllowOffline,
+		Provisioned: true, Store: r.Store, Record: r.Record, OneCopy: r.OneCopy, Marker: marker, Policy: lock.AllowOffline, TPM: r.TPM,
 	}).Status
 }
 
@@ -41,7 +41,7 @@ func disarmed(r lock.Record) lock.Record {
 
 func TestWhatReadingFinds(t *testing.T) {
 	one, two := slotOf(t, 1, armed(1)), slotOf(t, 2, armed(2))
-	newer := func(sequence uint64) []byte { return makeFrame(2, sequence, []byte("of a later program")) }
+	newer := func(sequence uint64) []byte { return makeFrame(3, sequence, []byte("of a later program")) }
 	broken := func(frame []byte) []byte { b := slices.Clone(frame); b[30] ^= 1; return b }
 	for _, c := range []struct {
 		name    string

@@ -58,8 +58,8 @@ func NewDisk(folder string) *Disk {
 }
 
 // NewOn returns a store in a file on a disk.
-func NewOn(d *Disk, file string) *Store {
-	return newStore("file:"+file, &fileMedium{path: file, sys: d})
+func NewOn(d *Disk, file string, options ...Option) *Store {
+	return newStore("file:"+file, &fileMedium{path: file, sys: d}, options...)
 }
 
 // NewOnPartition returns a store on a file of a disk that stands for a partition.

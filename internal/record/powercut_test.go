@@ -165,9 +165,9 @@ func androidRefusesAt(p place, d *record.Disk) string {
 // power cut gives the decision from before, the one from after, or 'locked'.
 func checkDecisions(t *testing.T, st step, old, r record.Reading) {
 	t.Helper()
-	before := lock.Evidence{Provisioned: true, Store: old.Store, Record: old.Record, OneCopy: old.OneCopy}
+	before := lock.Evidence{Provisioned: true, Store: old.Store, Record: old.Record, OneCopy: old.OneCopy, TPM: old.TPM}
 	after := lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: st.record}
-	now := lock.Evidence{Provisioned: true, Store: r.Store, Record: r.Record, OneCopy: r.OneCopy}
+	now := lock.Evidence{Provisioned: true, Store: r.Store, Record: r.Record, OneCopy: r.OneCopy, TPM: r.TPM}
 	for i, marker := range [][]byte{nil, []byte("of the record"), nil} {
 		before.Marker, after.Marker, now.Marker = marker, marker, marker
 		if i == 2 {

@@ -22,7 +22,8 @@ import (
 //	    12     4  length of the payload in bytes
 //	    16     8  sequence number, 1 for the first write, at most maxSequence
 //	    24    32  SHA-256 over the 24 bytes before it and the payload
-//	    56        payload; in version 1 the JSON object of lock.Record
+//	    56        payload; in version 1 the JSON object of lock.Record, in version 2
+//	              (binding.go) one that is bound to a TPM
 //
 // The frame is the same in every version to come, so that a newer record can be
 // told from a damaged one: a flipped bit in the version fails the checksum.
@@ -32,6 +33,7 @@ const (
 	sumAt      = 24
 	magic      = "acctlock"
 	version    = 1
+	newest     = boundVersion
 
 	// maxPayload is the longest payload that fits into a slot.
 	maxPayload = slotSize - headerSize
@@ -62,6 +64,8 @@ type SlotInfo struct {
 	State SlotState
 	// Sequence is what the slot claims; 0 where its frame is not whole.
 	Sequence uint64
+	// Bound: the record in it is bound to a TPM.
+	Bound bool
 	// Err says why the slot is neither valid nor blank; nil otherwise.
 	Err error
 }
@@ -71,10 +75,16 @@ type slot struct {
 	SlotInfo
 	record lock.Record
 	sum    [sha256.Size]byte
+	// bound is nil where the record is not bound to a TPM.
+	bound *bound
 }
 
-// encode returns the slot that holds r under the sequence number.
-func encode(r lock.Record, sequence uint64) ([]byte, error) {
+// encode returns the slot that holds r under the sequence number: bound to the
+// TPM as p says, or unbound where p is nil.
+func encode(r lock.Record, sequence uint64, p *plan) ([]byte, error) {
+	if p != nil {
+		return encodeBound(r, sequence, p.keys, p.counter)
+	}
 	payload, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the record: %w", err)
@@ -87,14 +97,24 @@ func encode(r lock.Record, sequence uint64) ([]byte, error) {
 }
 
 // frame returns a whole slot around payload, which must fit.
-func frame(version uint32, sequence uint64, payload []byte) []byte {
+func frame(v uint32, sequence uint64, payload []byte) []byte {
+	return seal(newFrame(v, sequence, payload), len(payload))
+}
+
+// newFrame is frame without the checksum.
+func newFrame(v uint32, sequence uint64, payload []byte) []byte {
 	b := make([]byte, slotSize)
 	copy(b, magic)
-	binary.BigEndian.PutUint32(b[8:], version)
+	binary.BigEndian.PutUint32(b[8:], v)
 	binary.BigEndian.PutUint32(b[12:], uint32(len(payload))) //nolint:gosec // at most maxPayload
 	binary.BigEndian.PutUint64(b[16:], sequence)
 	copy(b[headerSize:], payload)
-	sum := checksum(b, len(payload))
+	return b
+}
+
+// seal puts the checksum into a frame.
+func seal(b []byte, length int) []byte {
+	sum := checksum(b, length)
 	copy(b[sumAt:], sum[:])
 	return b
 }
@@ -133,8 +153,9 @@ func decode(b []byte) slot {
 	if sequence == 0 || sequence > maxSequence {
 		return damagedSlot(0, fmt.Errorf("the sequence number %d is out of range", sequence))
 	}
-	switch v := binary.BigEndian.Uint32(b[8:]); {
-	case v > version:
+	v := binary.BigEndian.Uint32(b[8:])
+	switch {
+	case v > newest:
 		return slot{
 			SlotInfo: SlotInfo{State: SlotNewer, Sequence: sequence, Err: fmt.Errorf("%w: version %d", ErrNewer, v)},
 			sum:      sum,
@@ -142,11 +163,17 @@ func decode(b []byte) slot {
 	case v < version:
 		return damagedSlot(sequence, fmt.Errorf("there never was a version %d", v))
 	}
-	r, err := decodePayload(b[headerSize : headerSize+length])
+	out := slot{SlotInfo: SlotInfo{State: SlotValid, Sequence: sequence, Bound: v == boundVersion}, sum: sum}
+	var err error
+	if v == boundVersion {
+		out.record, out.bound, err = parseBound(b, int(length))
+	} else {
+		out.record, err = decodePayload(b[headerSize : headerSize+length])
+	}
 	if err != nil {
 		return damagedSlot(sequence, err)
 	}
-	return slot{SlotInfo: SlotInfo{State: SlotValid, Sequence: sequence}, record: r, sum: sum}
+	return out
 }
 
 // decodePayload reads a record. Fields that are not known are passed over: a

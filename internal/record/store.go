@@ -30,6 +30,9 @@ var (
 	ErrTooLarge = errors.New("the record is too large")
 	// ErrBusy: another program is writing the store; nothing was written.
 	ErrBusy = errors.New("another program is writing the record store")
+	// ErrHeld: the record there is bound to a TPM that cannot be asked just now, and
+	// this one would only say that; nothing was written.
+	ErrHeld = errors.New("the record is bound to a TPM that cannot be asked now, and stays as it is")
 )
 
 // errAbsent: there is no store, and there could be one.
@@ -41,12 +44,16 @@ var errReadsBack = errors.New("reads back otherwise than it was written")
 // Store is one record store. Its methods may be called by several goroutines;
 // they wait for each other.
 type Store struct {
-	spec   string
-	medium medium
+	spec        string
+	medium      medium
+	openTPM     func() (TPM, error)
+	tpmRequired bool
 
 	mu       sync.Mutex
 	stats    Stats
 	anchored bool
+	// ahead: the last Read found the record one step ahead of the TPM's counter.
+	ahead bool
 }
 
 // Stats counts what a Store has done to its medium since Open.
@@ -58,6 +65,8 @@ type Stats struct {
 	// made, and one more for the folder where that was another process's last act.
 	// On a partition making a store takes one more than is counted here.
 	Flushes uint64
+	// Advances counts how often a TPM's counter was advanced.
+	Advances uint64
 }
 
 // SlotBytes is how many bytes one slot write brings to the medium.
@@ -66,7 +75,7 @@ const SlotBytes = slotSize
 // Open returns the store that spec names: `file:PATH`, `block:PATH` or `pdb:PATH`
 // with an absolute path. It does no I/O. An unknown scheme and a path that is not
 // absolute are a *fault.Error of code InvalidArgument.
-func Open(spec string) (*Store, error) {
+func Open(spec string, options ...Option) (*Store, error) {
 	scheme, path, found := strings.Cut(spec, ":")
 	if !found {
 		return nil, fault.Newf(fault.InvalidArgument, "The record store %q does not begin with a scheme such as 'file:'.", spec)
@@ -77,14 +86,20 @@ func Open(spec string) (*Store, error) {
 	path = filepath.Clean(path)
 	switch scheme {
 	case "file":
-		return newStore(spec, &fileMedium{path: path, sys: linux{}}), nil
+		return newStore(spec, &fileMedium{path: path, sys: linux{}}, options...), nil
 	case "block", "pdb":
-		return newStore(spec, &blockMedium{path: path, android: scheme == "pdb", opener: openPartition}), nil
+		return newStore(spec, &blockMedium{path: path, android: scheme == "pdb", opener: openPartition}, options...), nil
 	}
 	return nil, fault.Newf(fault.InvalidArgument, "Record stores of the scheme %q are not supported; use 'file:', 'block:' or 'pdb:'.", scheme)
 }
 
-func newStore(spec string, m medium) *Store { return &Store{spec: spec, medium: m} }
+func newStore(spec string, m medium, options ...Option) *Store {
+	s := &Store{spec: spec, medium: m}
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
 
 // Spec returns what Open was given.
 func (s *Store) Spec() string { return s.spec }
@@ -103,6 +118,7 @@ func (s *Store) Read() Reading {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.read()
+	s.ahead = r.Ahead()
 	if r.Err != nil {
 		r.Err = failed(s.spec, "read", r.Err)
 	}
@@ -112,8 +128,7 @@ func (s *Store) Read() Reading {
 func (s *Store) read() Reading {
 	h, err := s.medium.open(false)
 	if errors.Is(err, errAbsent) {
-		blank := SlotInfo{State: SlotBlank}
-		return Reading{Store: lock.StoreBlank, Slots: [2]SlotInfo{blank, blank}}
+		return s.glance(nil).Reading
 	}
 	if err != nil {
 		// fails locked: a medium that cannot be read is not a blank one.
@@ -121,28 +136,70 @@ func (s *Store) read() Reading {
 		return Reading{Store: lock.StoreUnreadable, Slots: [2]SlotInfo{bad, bad}, Err: err}
 	}
 	defer h.Close()
-	r, two := look(h)
-	if settled(two) {
-		return r
+	v := s.glance(h)
+	if v.settled() {
+		return v.Reading
 	}
-	// What looks damaged may be a slot that is being written at this moment.
+	// What looks damaged may be a slot that is being written at this moment, and
+	// what the TPM does not vouch for one whose counter was advanced meanwhile.
 	if err := h.await(); err != nil {
-		return r
+		return v.Reading
 	}
-	r, _ = look(h)
-	return r
+	return s.glance(h).Reading
 }
 
-// settled reports whether no slot looks like one in the middle of a write.
-func settled(two [2]slot) bool {
-	return two[0].State != SlotDamaged && two[1].State != SlotDamaged
+// glance is look for one who writes nothing.
+func (s *Store) glance(h slots) *sight {
+	v := s.look(h)
+	v.tpm.close()
+	return v
+}
+
+// settled reports whether nothing looks like being in the middle of a write.
+func (v *sight) settled() bool {
+	return v.two[0].State != SlotDamaged && v.two[1].State != SlotDamaged && v.TPM.Vouched()
 }
 
 // Look is Read for the decision at boot: what lock.Evidence takes from the
 // record store, and why it could not be read.
-func (s *Store) Look() (found lock.Store, r lock.Record, oneCopy bool, err error) {
-	reading := s.Read()
-	return reading.Store, reading.Record, reading.OneCopy, reading.Err
+func (s *Store) Look() (lock.Found, error) {
+	r := s.Read()
+	err := r.Err
+	if !r.TPM.Vouched() && r.TPMErr != nil {
+		err = errors.Join(err, r.TPMErr)
+	}
+	return lock.Found{Store: r.Store, Record: r.Record, OneCopy: r.OneCopy, TPM: r.TPM}, err
+}
+
+// Settle ends what a power cut left of a write: where Read has found the record
+// one step ahead of the TPM's counter, the counter follows. The error is that of
+// Write.
+func (s *Store) Settle() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ahead {
+		return nil
+	}
+	if err := s.settle(); err != nil {
+		return failed(s.spec, "settle", err)
+	}
+	s.ahead = false
+	return nil
+}
+
+func (s *Store) settle() error {
+	h, err := s.medium.open(true)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	v := s.look(h)
+	defer v.tpm.close()
+	if !v.Ahead() {
+		return nil // somebody else was quicker
+	}
+	s.stats.Advances++
+	return v.tpm.advance()
 }
 
 // Write puts r into the older slot, or into one that holds nothing whole, and
@@ -177,41 +234,60 @@ func (s *Store) Mend() error {
 
 func (s *Store) write(r lock.Record, ownership bool) error {
 	// Whether it fits, before anything is touched.
-	first, err := encode(r, 1)
+	first, err := encode(r, 1, nil)
 	if err != nil {
 		return err
 	}
 	defer clear(first)
 	h, err := s.medium.open(true)
-	if errors.Is(err, errAbsent) {
-		return s.create(r, nil)
+	switch {
+	case errors.Is(err, errAbsent):
+		h = nil
+	case err != nil:
+		return err
+	default:
+		defer h.Close()
 	}
+	v := s.look(h)
+	defer v.tpm.close()
+	if err := mayReplace(v.Reading, v.two); err != nil {
+		return err
+	}
+	p, err := v.tpm.plan(v.Reading, v.best, r, ownership)
 	if err != nil {
 		return err
 	}
-	defer h.Close()
-	reading, two := look(h)
-	if err := mayReplace(reading, two); err != nil {
+	if err := s.putBoth(h, v, r, p, ownership); err != nil {
 		return err
 	}
-	target, sequence := next(two)
-	if reading.Store != lock.StoreValid || sequence >= maxSequence {
+	if p == nil || !p.advance {
+		return nil
+	}
+	s.stats.Advances++
+	return v.tpm.advance()
+}
+
+// putBoth puts r into the older slot and, for a change of ownership or under a
+// new key, into the other one.
+func (s *Store) putBoth(h slots, v *sight, r lock.Record, p *plan, ownership bool) error {
+	target, sequence := next(v.two)
+	if v.Store != lock.StoreValid || sequence >= maxSequence {
 		// Nothing whole is there to go on from; or somebody wrote a number that no
 		// device reaches, which must not keep the record from changing.
-		return s.create(r, h)
+		return s.create(r, h, p)
 	}
 	if sequence == firstSequences+1 {
 		if err := s.anchor(); err != nil {
 			return err
 		}
 	}
-	if err := s.put(h, target, sequence, r); err != nil {
+	if err := s.put(h, target, sequence, r, p); err != nil {
 		return err
 	}
-	if !ownership {
+	if !ownership && (p == nil || !p.fresh) {
 		return nil
 	}
-	return s.put(h, 1-target, sequence+1, r)
+	return s.put(h, 1-target, sequence+1, r, p)
 }
 
 // mayReplace returns why what is there must stay as it is.
@@ -245,11 +321,11 @@ const firstSequences = 2
 // which may be nil, has open. That is done in one step: torn, the first record
 // would leave one slot damaged and the other one blank, which is what may be
 // left of an armed record, too.
-func (s *Store) create(r lock.Record, old slots) error {
+func (s *Store) create(r lock.Record, old slots, p *plan) error {
 	image := make([]byte, 0, storeSize)
 	defer func() { clear(image) }()
 	for sequence := uint64(1); sequence <= firstSequences; sequence++ {
-		b, err := encode(r, sequence)
+		b, err := encode(r, sequence, p)
 		if err != nil {
 			return err
 		}
@@ -279,8 +355,8 @@ func (s *Store) anchor() error {
 }
 
 // put writes one slot, flushes it, reads it back and compares.
-func (s *Store) put(h slots, i int, sequence uint64, r lock.Record) error {
-	b, err := encode(r, sequence)
+func (s *Store) put(h slots, i int, sequence uint64, r lock.Record, p *plan) error {
+	b, err := encode(r, sequence, p)
 	if err != nil {
 		return err
 	}
