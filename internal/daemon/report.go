@@ -52,6 +52,7 @@ func (r *report) Explain() []bus.Fact {
 		{Name: "state", Source: "rule", Details: map[string]string{"state": string(s.Status.State), "reason": string(s.Status.Reason), "rule": s.Rule}},
 		{Name: "at-start", Source: "rule", Details: map[string]string{"state": string(boot.Status.State), "reason": string(boot.Status.Reason), "rule": boot.Rule}},
 		{Name: "record", Source: "record store", Details: r.recordDetails(reading)},
+		{Name: "tpm", Source: "TPM", Details: r.tpmDetails(reading)},
 		{Name: "marker", Source: "state directory", Details: map[string]string{
 			"present-at-start": strconv.FormatBool(len(r.evidence.Marker) > 0),
 			"matched-at-start": strconv.FormatBool(lock.MarkerMatches(r.evidence.Record, r.evidence.Marker)),
@@ -69,7 +70,7 @@ func (r *report) Explain() []bus.Fact {
 func (r *report) recordDetails(reading record.Reading) map[string]string {
 	d := map[string]string{"store": string(reading.Store), "sequence": strconv.FormatUint(reading.Sequence, 10)}
 	for i, slot := range reading.Slots {
-		d["slot-"+strconv.Itoa(i)] = string(slot.State) + ", sequence " + strconv.FormatUint(slot.Sequence, 10)
+		d["slot-"+strconv.Itoa(i)] = slotText(slot)
 	}
 	if reading.Err != nil {
 		d["error"] = reading.Err.Error()
@@ -77,12 +78,24 @@ func (r *report) recordDetails(reading record.Reading) map[string]string {
 	return d
 }
 
+func slotText(s record.SlotInfo) string {
+	text := string(s.State) + ", sequence " + strconv.FormatUint(s.Sequence, 10)
+	if s.Bound {
+		text += ", with a MAC"
+	}
+	if s.Err != nil {
+		text += ": " + s.Err.Error()
+	}
+	return text
+}
+
 // Diagnose implements bus.Reporter. It takes no longer than the question to the
 // account service, which is asked beside the rest.
 func (r *report) Diagnose(ctx context.Context, ask bool) []bus.Check {
 	service := make(chan bus.Check, 1)
 	go func() { service <- r.checkService(ctx, ask) }()
-	out := []bus.Check{r.checkConfig(), r.checkRecord(), r.checkState(), r.checkTier(), r.checkClock(ctx)}
+	reading := r.store.Read()
+	out := []bus.Check{r.checkConfig(), r.checkRecord(reading), r.checkState(), r.checkTier(reading), r.checkClock(ctx)}
 	out = append(out, r.checkNetwork(r.parts.around.Network(ctx))...)
 	return append(out, <-service)
 }
@@ -97,10 +110,11 @@ func (r *report) checkConfig() bus.Check {
 	return bus.Check{Name: "configuration", Result: "ok", Message: "The account service is configured.", Details: map[string]string{"url": r.Config.AccountAPI.URL}}
 }
 
-func (r *report) checkRecord() bus.Check {
-	reading := r.store.Read()
+func (r *report) checkRecord(reading record.Reading) bus.Check {
 	c := bus.Check{Name: "record", Details: r.recordDetails(reading)}
 	switch {
+	case !reading.TPM.Vouched() && reading.Store == lock.StoreValid:
+		c.Result, c.Message = "failed", "The lock record cannot be used: "+reading.TPM.Rule()+"."
 	case reading.Store == lock.StoreValid && !reading.OneCopy:
 		c.Result, c.Message = "ok", "The lock record is whole."
 	case reading.Store == lock.StoreValid:
@@ -125,8 +139,4 @@ func (r *report) checkState() bus.Check {
 		return bus.Check{Name: "state directory", Result: "failed", Message: dir + " cannot be written."}
 	}
 	return bus.Check{Name: "state directory", Result: "ok", Message: "It can be read and written.", Details: map[string]string{"directory": dir}}
-}
-
-func (r *report) checkTier() bus.Check {
-	return bus.Check{Name: "tier", Result: "warning", Message: "Tier 0: the record is bound to no TPM; whoever can write it while the device is off can forge it.", Details: map[string]string{"tier": "0"}}
 }

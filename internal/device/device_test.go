@@ -204,3 +204,23 @@ func TestBootComesFromTheKernel(t *testing.T) {
 		t.Errorf("got %+v", b)
 	}
 }
+
+func TestVerifiedBootIsWhatFirmwareOrKernelSay(t *testing.T) {
+	const variable = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	for _, c := range []struct {
+		files map[string]string
+		want  string
+	}{
+		{nil, "unknown"},
+		{map[string]string{variable: "\x06\x00\x00\x00\x01"}, "on"},
+		{map[string]string{variable: "\x06\x00\x00\x00\x00"}, "off"},
+		{map[string]string{variable: "\x01"}, "unknown"},
+		{map[string]string{"proc/cmdline": "quiet androidboot.verifiedbootstate=green\n"}, "on"},
+		{map[string]string{"proc/cmdline": "androidboot.verifiedbootstate=orange"}, "off"},
+		{map[string]string{"proc/cmdline": "xandroidboot.verifiedbootstate=green"}, "unknown"},
+	} {
+		if got := machine(t, c.files).VerifiedBoot(); got != c.want {
+			t.Errorf("%q: %s", c.files, got)
+		}
+	}
+}

@@ -172,5 +172,6 @@ func (r Record) Unvouched(says TPM) Record {
 // else could open the device later is not taken over from the unbound record.
 func (r Record) ConfirmedBy(s Statement, marker []byte) bool {
 	return r.Distrusted && r.Doubt == TPMUnbound && MarkerMatches(r, marker) &&
-		s.Status == StatusLinked && s.Ended == "" && s.Link == r.Link && r.Link.ID != ""
+		s.Status == StatusLinked && s.Ended == "" && r.Link.ID != "" &&
+		s.Link.ID == r.Link.ID && s.Link.Generation >= r.Link.Generation
 }

@@ -83,8 +83,8 @@ func TestAnUnboundRecordIsConfirmedByTheServiceAndTheMarkerTogether(t *testing.T
 	if d := lock.Decide(lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: trusted, Marker: marker, TPM: lock.TPMVouches}); d.Status.State != lock.Linked {
 		t.Errorf("bound, it decides %s", d.Status)
 	}
-	later, ended, elsewhere, isLost := linked, linked, linked, linked
-	later.Link.Generation++
+	earlier, ended, elsewhere, isLost := linked, linked, linked, linked
+	earlier.Link.Generation--
 	ended.Ended = armed().Link.ID
 	elsewhere.Link.ID = "l-9"
 	isLost.Status = lock.StatusLost
@@ -95,7 +95,7 @@ func TestAnUnboundRecordIsConfirmedByTheServiceAndTheMarkerTogether(t *testing.T
 	}{
 		"after a reset":                    {unbound, linked, nil},
 		"with another marker":              {unbound, linked, []byte("other")},
-		"of a later generation":            {unbound, later, marker},
+		"from before the record":           {unbound, earlier, marker},
 		"of a link that has ended":         {unbound, ended, marker},
 		"of another link":                  {unbound, elsewhere, marker},
 		"of a lost device":                 {unbound, isLost, marker},

@@ -18,6 +18,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	accountlock "github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/tpm/tpmtest"
 	"github.com/accountlock/accountlock/test/bus"
 )
 
@@ -35,8 +36,9 @@ type rig struct {
 	conn   *dbus.Conn
 
 	demo demo
-	// extra is added to the daemon's configuration.
-	extra string
+	// extra is added to the daemon's configuration, tpm is its section [tpm].
+	extra, tpm string
+	chip       *tpmtest.TPM
 }
 
 type person struct {
@@ -64,7 +66,7 @@ func withPolkit(rules string) option {
 // newRig starts everything; the device has never been seen before.
 func newRig(t testing.TB, options ...option) *rig {
 	t.Helper()
-	r := &rig{t: t, bin: bus.Binaries(t), dir: t.TempDir()}
+	r := &rig{t: t, bin: bus.Binaries(t), dir: t.TempDir(), tpm: "mode = \"off\"\n"}
 	r.extra = fmt.Sprintf("[authorization]\nmode = \"uid\"\nuids = [%d]\n", os.Getuid())
 	var onBus []bus.Option
 	for _, o := range options {
@@ -150,10 +152,10 @@ directory = "%s"
 [device]
 identity = ["file:%s"]
 [tpm]
-mode = "off"
+%s
 [gate]
 mode = "none"
-%s`, api, r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), r.extra)
+%s`, api, r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), r.tpm, r.extra)
 	if err := os.WriteFile(r.path("accountlockd.toml"), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
