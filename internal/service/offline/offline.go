@@ -41,8 +41,10 @@ type Service struct {
 	db      DB
 	devices *device.Registry
 	seal    cipher.AEAD
-	signer  Signer
-	now     func() time.Time
+	// owner, if set, is the account whose devices alone are answered for.
+	owner  string
+	signer Signer
+	now    func() time.Time
 }
 
 // New returns a Service over db. Keys are stored under a key of their own that is
@@ -103,7 +105,7 @@ func (s *Service) Respond(ctx context.Context, deviceID, challenge string) (stri
 	}
 	var response string
 	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		l, err := opened(ctx, tx, deviceID)
+		l, err := s.opened(ctx, tx, deviceID)
 		if err != nil {
 			return err
 		}
@@ -133,11 +135,23 @@ func Challenge(typed string) (string, error) {
 	return digits, nil
 }
 
+// Owned is the service for one account: a device of another is to it as one that
+// is not there, fault.DeviceUnknown.
+func (s *Service) Owned(accountID string) *Service {
+	out := *s
+	out.owner = accountID
+	return &out
+}
+
 // opened returns the link of a device that its owner may open from afar.
-func opened(ctx context.Context, tx *sql.Tx, deviceID string) (device.Link, error) {
+func (s *Service) opened(ctx context.Context, tx *sql.Tx, deviceID string) (device.Link, error) {
 	l, err := device.NewestLink(ctx, tx, deviceID)
 	if err != nil {
 		return device.Link{}, err
+	}
+	if s.owner != "" && l.AccountID != s.owner {
+		// fails locked: nobody opens, or finds out about, somebody else's device.
+		return device.Link{}, fault.New(fault.DeviceUnknown, nil)
 	}
 	return l, l.OpensFromAfar()
 }

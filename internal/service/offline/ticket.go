@@ -30,7 +30,7 @@ func (s *Service) Ticket(ctx context.Context, deviceID, challenge string) (strin
 	}
 	var ticket string
 	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		l, err := opened(ctx, tx, deviceID)
+		l, err := s.opened(ctx, tx, deviceID)
 		if err != nil {
 			return err
 		}

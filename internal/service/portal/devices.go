@@ -20,6 +20,9 @@ type deviceData struct {
 	Events []device.Event
 	// Message and Contact are what the form of a lost device holds.
 	Message, Contact string
+	// Challenge is what the device shows; Response and Ticket are the answers to it
+	// that were asked for.
+	Challenge, Response, Ticket string
 }
 
 func (p *Portal) devicesPage(w http.ResponseWriter, r *http.Request, s session) {
@@ -32,10 +35,11 @@ func (p *Portal) devicesPage(w http.ResponseWriter, r *http.Request, s session) 
 }
 
 func (p *Portal) devicePage(w http.ResponseWriter, r *http.Request, s session) {
-	p.deviceWith(w, r, s, nil)
+	p.deviceWith(w, r, s, nil, nil)
 }
 
-func (p *Portal) deviceWith(w http.ResponseWriter, r *http.Request, s session, refused error) {
+// deviceWith shows a device's page with a refusal, or changed by with.
+func (p *Portal) deviceWith(w http.ResponseWriter, r *http.Request, s session, refused error, with func(*deviceData)) {
 	d, err := p.Devices.Owned(s.AccountID).Show(r.Context(), r.PathValue("device"))
 	if err != nil {
 		p.fail(w, r, err)
@@ -47,6 +51,9 @@ func (p *Portal) deviceWith(w http.ResponseWriter, r *http.Request, s session, r
 		return
 	}
 	data := deviceData{Details: d, Events: events, Message: d.Link.LostMessage, Contact: d.Link.LostContact}
+	if with != nil {
+		with(&data)
+	}
 	v := view{Title: i18n.Mark("Device"), SignedIn: true}
 	if refused != nil {
 		if r.PostForm.Has("message") {
@@ -63,7 +70,7 @@ func (p *Portal) deviceWith(w http.ResponseWriter, r *http.Request, s session, r
 // deviceDone sends the owner back to the device, or shows what was refused.
 func (p *Portal) deviceDone(w http.ResponseWriter, r *http.Request, s session, err error, done string) {
 	if err != nil {
-		p.deviceWith(w, r, s, err)
+		p.deviceWith(w, r, s, err, nil)
 		return
 	}
 	p.Sent()
@@ -110,6 +117,26 @@ func (p *Portal) deviceFound(w http.ResponseWriter, r *http.Request, s session) 
 		_, err = p.Devices.Owned(s.AccountID).Find(r.Context(), r.PathValue("device"))
 	}
 	p.deviceDone(w, r, s, err, "device-found")
+}
+
+// deviceAnswer answers the challenge of the owner's locked device, by a code to
+// type or a ticket to carry there.
+func (p *Portal) deviceAnswer(w http.ResponseWriter, r *http.Request, s session) {
+	challenge := r.PostForm.Get("challenge")
+	id, mine := r.PathValue("device"), p.Offline.Owned(s.AccountID)
+	err := p.prove(r, s)
+	var response, ticket string
+	if err == nil {
+		if r.PostForm.Get("as") == "ticket" {
+			ticket, err = mine.Ticket(r.Context(), id, challenge)
+		} else {
+			response, err = mine.Respond(r.Context(), id, challenge)
+		}
+	}
+	if err == nil {
+		p.Sent()
+	}
+	p.deviceWith(w, r, s, err, func(d *deviceData) { d.Challenge, d.Response, d.Ticket = challenge, response, ticket })
 }
 
 // checkData is what the public page says of a device.

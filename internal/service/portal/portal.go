@@ -21,6 +21,7 @@ import (
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/offline"
 )
 
 // DB runs transactions, as *store.DB does: fn may run more than once.
@@ -46,12 +47,23 @@ type Accounts interface {
 
 var _ Accounts = (*account.Service)(nil)
 
+// Captcha makes challenges and verifies answers, as *captcha.Captcha does.
+type Captcha interface {
+	Challenge(use string) (string, error)
+	// Verify's error for a wrong answer is fault.CaptchaRequired.
+	Verify(ctx context.Context, use, answer string) error
+}
+
 // Config is what a Portal is made of. All but Trusted, Contacts and Now must be
 // given.
 type Config struct {
 	DB       DB
 	Accounts Accounts
 	Devices  *device.Registry
+	// Offline answers the challenges of locked devices.
+	Offline *offline.Service
+	// Captcha makes and verifies checks before guesses block anybody.
+	Captcha Captcha
 	// Address tells where a request comes from.
 	Address func(*http.Request) netip.Addr
 	// Contacts are how support is reached from a region.
@@ -146,6 +158,7 @@ func (p *Portal) private() map[string]ownPage {
 		"POST /devices/{device}/unlink":   p.deviceUnlink,
 		"POST /devices/{device}/lost":     p.deviceLost,
 		"POST /devices/{device}/found":    p.deviceFound,
+		"POST /devices/{device}/answer":   p.deviceAnswer,
 	}
 }
 

@@ -3,12 +3,15 @@
 package portal_test
 
 import (
+	"html"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/proofofwork"
 	"github.com/accountlock/accountlock/internal/service/apitest"
 )
 
@@ -256,5 +259,56 @@ func TestAFormThatIsTooLargeOrBrokenIsRefused(t *testing.T) {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if got := b.do(r); got.status != http.StatusBadRequest {
 		t.Errorf("a broken form: %d", got.status)
+	}
+}
+
+func TestAnOwnerAnswersTheChallengeOfTheirOwnDevice(t *testing.T) {
+	s := apitest.Start(t)
+	d := s.Device(t)
+	s.Link(t, d, s.Owner)
+	page := "/devices/" + d.ID + "/answer"
+	owner, stranger := visit(t, s).signIn(s.Owner), visit(t, s).signIn(s.Stranger)
+	owner.post(page, "as", "ticket", "challenge", "0123 4567 89", "password", "guess").says(t, "password is wrong")
+	owner.post(page, "as", "ticket", "challenge", "12", "password", s.Owner.Password).says(t, "this is none")
+	got := owner.post(page, "as", "ticket", "challenge", "0123 4567 89", "password", s.Owner.Password).says(t, "within a day")
+	ticket := regexp.MustCompile(`[\w-]+\.[\w-]+\.[\w-]{80,}`).FindString(got.body)
+	c := apitest.Open(t, ticket, accountapi.TypeGrant, s.Set(t))
+	if c.Aud != d.ID || *c.Nonce != accountapi.TicketNonce(d.ID, "0123456789") {
+		t.Errorf("the ticket is for %s, %s", c.Aud, *c.Nonce)
+	}
+	if got := stranger.post(page, "as", "ticket", "challenge", "0123456789", "password", s.Stranger.Password); got.status != http.StatusNotFound || strings.Contains(got.body, ".eyJ") {
+		t.Errorf("a stranger gets %d %s", got.status, got.main())
+	}
+	owner.post("/devices/" + d.ID + "/lost")
+	if got := owner.post(page, "as", "ticket", "challenge", "0123456789", "password", s.Owner.Password); got.status != 422 || strings.Contains(got.body, "eyJ") {
+		t.Errorf("while it is lost: %d %s", got.status, got.main())
+	}
+}
+
+func TestGuessesTakeACheckBeforeTheyBlockAnybody(t *testing.T) {
+	s := apitest.Start(t)
+	b := visit(t, s)
+	var got seen
+	for range 40 {
+		if got = b.post("/sign-in", "identifier", s.Owner.Email, "password", "a guess"); strings.Contains(got.body, "data-captcha") {
+			break
+		}
+	}
+	challenge := regexp.MustCompile(`data-captcha="([^"]+)"`).FindStringSubmatch(got.body)
+	if challenge == nil {
+		t.Fatalf("no check was asked for: %s", got.main())
+	}
+	answer, err := proofofwork.Solve(t.Context(), html.UnescapeString(challenge[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.post("/sign-in", "identifier", s.Owner.Email, "password", s.Owner.Password, "captcha", "bm9uZQ=="); got.path != "/sign-in" {
+		t.Errorf("a wrong answer leads to %s", got.path)
+	}
+	if got := b.post("/sign-in", "identifier", s.Owner.Email, "password", s.Owner.Password, "captcha", answer); got.path != "/devices" {
+		t.Errorf("the right one leads to %s: %s", got.path, got.main())
+	}
+	if got := visit(t, s).post("/sign-in", "identifier", s.Owner.Email, "password", "a guess", "captcha", answer); !strings.Contains(got.body, "data-captcha") {
+		t.Errorf("one answer served twice: %s", got.main())
 	}
 }

@@ -24,6 +24,8 @@ const codePurpose = "portal-sign-in"
 type signInData struct {
 	Identifier string
 	To         string
+	// Captcha is a challenge to be solved with the next try (JSON); empty for none.
+	Captcha string
 }
 
 // codeData is what the page that asks for a code needs.
@@ -52,11 +54,9 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 	again := view{Title: i18n.Mark("Sign in"), Data: signInData{Identifier: r.PostForm.Get("identifier"), To: to}}
 	password := accountapi.Secret(r.PostForm.Get("password"))
 	defer password.Wipe()
-	a, err := p.Accounts.Authenticate(r.Context(), account.Attempt{
-		Identifier: r.PostForm.Get("identifier"), Password: password, Address: p.Address(r),
-	})
+	a, err := p.authenticate(r, account.Attempt{Identifier: r.PostForm.Get("identifier"), Password: password})
 	if err != nil {
-		p.again(w, r, "sign-in", again, err)
+		p.signInAgainWith(w, r, again, err)
 		return
 	}
 	at := stageIn
@@ -79,6 +79,40 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	redirect(w, r, "/sign-in/code?to="+url.QueryEscape(to), "")
+}
+
+// captchaUse is what the checks of the portal's sign-in are for.
+const captchaUse = "portal-sign-in"
+
+// authenticate tries a password, with the check that the form brought if one is
+// asked for.
+func (p *Portal) authenticate(r *http.Request, a account.Attempt) (account.Account, error) {
+	a.Address, a.AsksCaptcha = p.Address(r), true
+	who, err := p.Accounts.Authenticate(r.Context(), a)
+	answer := r.PostForm.Get("captcha")
+	if fault.CodeOf(err) != fault.CaptchaRequired || answer == "" {
+		return who, err
+	}
+	if err := p.Captcha.Verify(r.Context(), captchaUse, answer); err != nil {
+		return account.Account{}, err
+	}
+	a.Human = true
+	return p.Accounts.Authenticate(r.Context(), a)
+}
+
+// signInAgainWith shows the form again, with a new check if one is asked for.
+func (p *Portal) signInAgainWith(w http.ResponseWriter, r *http.Request, v view, err error) {
+	if fault.CodeOf(err) == fault.CaptchaRequired {
+		challenge, cerr := p.Captcha.Challenge(captchaUse)
+		if cerr != nil {
+			p.fail(w, r, cerr)
+			return
+		}
+		d, _ := v.Data.(signInData)
+		d.Captcha = challenge
+		v.Data = d
+	}
+	p.again(w, r, "sign-in", v, err)
 }
 
 // dropSession ends the session that a browser had before it signs in again.
