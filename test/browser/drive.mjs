@@ -51,6 +51,9 @@ const can = {
   link: (name) => press(page.getByRole("link", { name }).first()),
   tick: (name) => press(page.getByRole("checkbox", { name })),
   fill: (label, value) => page.getByLabel(label, { exact: false }).first().fill(value),
+  fillin: (selector, value) => page.locator(selector).fill(value),
+  // open unfolds what a summary names.
+  open: (name) => press(page.locator("summary", { hasText: name }).first()),
   key: (name) => page.keyboard.press(name),
   type: (text) => page.keyboard.type(text),
   focused: async (name) => {
