@@ -15,6 +15,8 @@ type bootWords struct {
 	unit string
 	// wants are units to start besides.
 	wants []string
+	// masks: a unit of ours is to be masked.
+	masks bool
 }
 
 // readBootWords reads PID 1's command line as systemd does: the kernel's, but in a
@@ -90,6 +92,8 @@ func parseBootWords(words []string) bootWords {
 			if unitName(value) && !slices.Contains(b.wants, value) {
 				b.wants = append(b.wants, value)
 			}
+		case "systemd.mask":
+			b.masks = b.masks || strings.HasPrefix(value, "accountlock")
 		default:
 			if target := runlevels[word]; target != "" {
 				b.unit = target

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/accountlock/accountlock/internal/config"
@@ -70,15 +71,41 @@ func (g Generator) holdBack(words bootWords) error {
 	errs := []error{err}
 	for _, path := range static {
 		unit := filepath.Base(filepath.Dir(path))
-		errs = append(errs, g.link(filepath.Join("/", unitDir, unit, dropIn), unit, dropIn))
-	}
-	for _, unit := range append(words.wants, words.unit) {
-		if unit == "" || neverHeldBack[unit] {
+		if unit == "sysinit.target.d" {
 			continue
 		}
-		errs = append(errs, g.write(heldBack, unit+".d", dropIn))
+		errs = append(errs, g.link(filepath.Join("/", unitDir, unit, dropIn), unit, dropIn))
+	}
+	units := append(slices.Clone(words.wants), words.unit)
+	if words.unit != "" || words.masks {
+		// Somebody may want it without the gate: not even what lets nobody in starts then.
+		units = append(units, g.wantedUnits()...)
+	}
+	for _, unit := range units {
+		if unit != "" && !neverHeldBack[unit] && !strings.HasPrefix(unit, "accountlock") && !g.exists(filepath.Join(unitDir, unit+".d", dropIn)) {
+			errs = append(errs, g.write(heldBack, unit+".d", dropIn))
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// wantedUnits are those that a boot would start beyond what a locked device runs.
+func (g Generator) wantedUnits() []string {
+	var out []string
+	for _, target := range []string{"default", "graphical", "multi-user", "sockets", "timers", "paths"} {
+		for _, dir := range unitDirs {
+			entries, err := os.ReadDir(filepath.Join(g.Root, dir, target+".target.wants"))
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				if !slices.Contains(furniture, e.Name()) && unitName(e.Name()) {
+					out = append(out, e.Name())
+				}
+			}
+		}
+	}
+	return out
 }
 
 // heldBack is the drop-in of a unit that must wait for the gate.
@@ -86,8 +113,7 @@ const heldBack = "[Unit]\nRequires=accountlock-gate.service\nAfter=accountlock-g
 
 // neverHeldBack are what the account check itself needs, and lets nobody in.
 var neverHeldBack = map[string]bool{
-	"sysinit.target": true, "basic.target": true, "local-fs.target": true,
-	lockedTarget: true, openTarget: true, "accountlock-gate.service": true,
+	"sysinit.target": true, "basic.target": true, "local-fs.target": true, "dbus.service": true, "dbus.socket": true, "dbus-broker.service": true,
 }
 
 // goOnTo makes default.target accountlock.target, and the real default target, or

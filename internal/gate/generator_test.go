@@ -101,6 +101,12 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"the-command-line-names-units", map[string]string{
 			"proc/cmdline": `root=/dev/sda1 systemd.unit=rescue.target "systemd.wants=own shell.service" systemd.wants=telnet.socket 3 systemd.unit=evil@x.service systemd.unit=../x` + "\n",
 		}, false, provisioned(), nil},
+		{"the-command-line-masks-the-gate", map[string]string{
+			"proc/cmdline": "systemd.mask=accountlock-gate.service\n",
+			"etc/systemd/system/multi-user.target.wants/nginx.service": "->/lib/systemd/system/nginx.service",
+			"etc/systemd/system/sockets.target.wants/cockpit.socket":   "->/lib/systemd/system/cockpit.socket",
+			"usr/lib/systemd/system/sockets.target.wants/dbus.socket":  "->../dbus.socket",
+		}, false, provisioned(), nil},
 		{"what-follows-two-dashes-is-pid-1s", map[string]string{"proc/1/cmdline": "/sbin/init\x00--unit\x00evil.service\x00"}, false, provisioned(), nil},
 		{"in-a-container-the-hosts-command-line-is-not-ours", map[string]string{
 			"proc/cmdline": "systemd.unit=rescue.target", "proc/1/cmdline": "/sbin/init\x00single\x00",
