@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	os.Exit(gate.Run(os.Args[1:], os.Stdout, os.Stderr, gate.Parts{
+	os.Exit(gate.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, gate.Parts{
 		Config: func(path string) (config.Config, error) {
 			if path != "" {
 				return config.Load(path, os.LookupEnv)
@@ -25,23 +25,29 @@ func main() {
 		Marker:    func(dir string) gate.MarkerReader { return device.Marker{Dir: dir} },
 		Root:      "/",
 		Getenv:    os.LookupEnv,
-		Systemctl: systemctl,
+		Systemctl: func(args ...string) error { return run("/usr/bin/systemctl", args...) },
+		Run:       func(program string) error { return run(program) },
 	}))
 }
 
-// systemctl asks PID 1, by its private socket: there is no bus yet. A variable in
-// the environment must not lead it elsewhere.
-func systemctl(args ...string) error {
-	const program = "/usr/bin/systemctl"
-	p, err := os.StartProcess(program, append([]string{"systemctl"}, args...), &os.ProcAttr{
-		Env: []string{}, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+// run runs a program and waits for it; what it says goes to the journal. systemctl
+// asks PID 1 by its private socket: there is no bus yet. A variable in our
+// environment must not lead it elsewhere.
+func run(program string, args ...string) error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	p, err := os.StartProcess(program, append([]string{program}, args...), &os.ProcAttr{
+		Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, Files: []*os.File{null, os.Stderr, os.Stderr},
 	})
 	if err != nil {
 		return err
 	}
 	state, err := p.Wait()
 	if err == nil && !state.Success() {
-		err = fmt.Errorf("systemctl %v: %v", args, state)
+		err = fmt.Errorf("%s %v: %v", program, args, state)
 	}
 	return err
 }

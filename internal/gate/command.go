@@ -25,6 +25,7 @@ const (
 const usage = `usage: accountlock-gate --decide [--config FILE] [--json]
        accountlock-gate --gate
        accountlock-gate --again [--no-reboot]
+       accountlock-gate --reset
        accountlock-gate NORMAL EARLY LATE
 
 Decides, from the lock record, the reset marker and the TPM alone, whether this
@@ -38,6 +39,7 @@ device opens, and says why. Asks neither a network nor a bus.
   --again         decide again (accountlock-again.service): open a device that was
                   locked; reboot one that is locked now
   --no-reboot     shut that one without a reboot
+  --reset         begin a factory reset (accountlock-reset@.service)
   three folders   be a systemd generator
 
 Exit codes of --decide: 0 open, 10 locked, 2 wrong usage.
@@ -48,7 +50,7 @@ const firstDescriptor = 3
 
 // modes are what the arguments ask for.
 type modes struct {
-	decide, gate, again, noReboot, asJSON bool
+	decide, gate, again, reset, noReboot, asJSON bool
 
 	config  string
 	named   bool
@@ -62,6 +64,7 @@ func parse(args []string) (modes, error) {
 	flags.BoolVar(&m.decide, "decide", false, "")
 	flags.BoolVar(&m.gate, "gate", false, "")
 	flags.BoolVar(&m.again, "again", false, "")
+	flags.BoolVar(&m.reset, "reset", false, "")
 	flags.BoolVar(&m.noReboot, "no-reboot", false, "")
 	flags.BoolVar(&m.asJSON, "json", false, "")
 	flags.StringVar(&m.config, "config", "", "")
@@ -76,14 +79,14 @@ func parse(args []string) (modes, error) {
 // check refuses what does not go together.
 func (m modes) check(flags int) error {
 	one := 0
-	for _, set := range []bool{m.decide, m.gate, m.again, len(m.folders) > 0} {
+	for _, set := range []bool{m.decide, m.gate, m.again, m.reset, len(m.folders) > 0} {
 		if set {
 			one++
 		}
 	}
 	switch {
 	case one != 1:
-		return errors.New("it needs one of --decide, --gate, --again and three folders")
+		return errors.New("it needs one of --decide, --gate, --again, --reset and three folders")
 	case len(m.folders) > 0 && (len(m.folders) != 3 || flags > 0):
 		return errors.New("a generator gets three folders and nothing else")
 	case m.named && m.config == "":
@@ -99,7 +102,7 @@ func (m modes) check(flags int) error {
 
 // Run is the program accountlock-gate with its arguments, without its name. It
 // returns the exit code.
-func Run(args []string, stdout, stderr io.Writer, parts Parts) int {
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, parts Parts) int {
 	m, err := parse(args)
 	switch {
 	case err != nil:
@@ -115,6 +118,8 @@ func Run(args []string, stdout, stderr io.Writer, parts Parts) int {
 			fmt.Fprintf(stderr, "accountlock-gate: cannot empty the channel: %v\n", err)
 		}
 		err = parts.service(stderr, m.noReboot).Again()
+	case m.reset:
+		err = parts.service(stderr, false).Reset(stdin, stdout)
 	default:
 		err = parts.generator(m.folders[1]).Run()
 	}
@@ -127,7 +132,7 @@ func Run(args []string, stdout, stderr io.Writer, parts Parts) int {
 
 func (p Parts) service(log io.Writer, noReboot bool) Service {
 	return Service{
-		Root: p.Root, Log: log, NoReboot: noReboot, Systemctl: p.Systemctl,
+		Root: p.Root, Log: log, NoReboot: noReboot, Systemctl: p.Systemctl, Run: p.Run,
 		Decide: func() Verdict { return p.decide("") },
 	}
 }

@@ -26,6 +26,8 @@ type Parts struct {
 	Getenv config.Lookup
 	// Systemctl runs systemctl with these arguments and waits for it.
 	Systemctl func(args ...string) error
+	// Run runs a program without arguments and waits for it.
+	Run func(program string) error
 }
 
 // Verdict is the decision with what it rests on. It holds no secret.

@@ -47,7 +47,7 @@ func provisioned(change ...func(*config.Config)) config.Config {
 func run(t *testing.T, cfg config.Config, cfgErr error, store gate.RecordReader, marker gate.MarkerReader, args ...string) (out string, code int) {
 	t.Helper()
 	var b, e bytes.Buffer
-	code = gate.Run(args, &b, &e, gate.Parts{
+	code = gate.Run(args, nil, &b, &e, gate.Parts{
 		Config: func(string) (config.Config, error) { return cfg, cfgErr },
 		Record: func(c config.Config) (gate.RecordReader, error) {
 			if store == nil {
@@ -161,7 +161,7 @@ func TestUsage(t *testing.T) {
 		{"--decide=false"}, {"--decide", "--config"}, {"--decide", "--config", ""}, {"--decide", "--config="}, {"--json"}, {"--config", "x"}, {"-decide", "-x"},
 	} {
 		var out, errs bytes.Buffer
-		code := gate.Run(args, &out, &errs, gate.Parts{
+		code := gate.Run(args, nil, &out, &errs, gate.Parts{
 			Config: func(string) (config.Config, error) { t.Errorf("%v: decides", args); return config.Config{}, nil },
 		})
 		if code != gate.ExitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "usage: accountlock-gate --decide") {
@@ -176,7 +176,7 @@ func TestTheFileNamedIsTheOneThatIsRead(t *testing.T) {
 		want string
 	}{{[]string{"--decide"}, ""}, {[]string{"--decide", "--config", "/a"}, "/a"}, {[]string{"-config=/b", "-decide"}, "/b"}} {
 		var asked []string
-		code := gate.Run(c.args, io.Discard, io.Discard, gate.Parts{Config: func(path string) (config.Config, error) {
+		code := gate.Run(c.args, nil, io.Discard, io.Discard, gate.Parts{Config: func(path string) (config.Config, error) {
 			asked = append(asked, path)
 			return config.Default(nil), nil
 		}})
@@ -192,7 +192,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left
 
 func TestWhatCouldNotBeSaidIsNotOpen(t *testing.T) {
 	var errs bytes.Buffer
-	code := gate.Run([]string{"--decide"}, fullDisk{}, &errs, gate.Parts{
+	code := gate.Run([]string{"--decide"}, nil, fullDisk{}, &errs, gate.Parts{
 		Config: func(string) (config.Config, error) { return config.Default(nil), nil },
 	})
 	if code != gate.ExitLocked || !strings.Contains(errs.String(), "no space left") {

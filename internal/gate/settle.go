@@ -28,6 +28,8 @@ type Service struct {
 	Decide func() Verdict
 	// Systemctl runs systemctl with these arguments and waits for it.
 	Systemctl func(args ...string) error
+	// Run runs a program without arguments and waits for it.
+	Run func(program string) error
 	// Log takes what the journal is to keep.
 	Log io.Writer
 	// NoReboot: a device found locked while it runs is shut without a reboot.
