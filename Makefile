@@ -108,6 +108,11 @@ fuzz: ## every fuzz target for a while (FUZZTIME=10s)
 	@test/deps.sh build
 	@test/fuzz.sh $(FUZZTIME)
 
+.PHONY: powercuts
+powercuts: ## the power cut at every moment of every operation, on every medium
+	@test/deps.sh build
+	ACCOUNTLOCK_POWERCUTS=all go test -v -timeout $(TIMEOUT) -run 'PowerCut|Torn' ./internal/record | grep -v '^=== '
+
 # The programs are built to count too; those that the suites start and end
 # politely add to the figures.
 .PHONY: cover

@@ -160,3 +160,21 @@ func TestAStatementNeverCrossesAnOperation(t *testing.T) {
 }
 
 var errDown = fault.New(fault.NetworkUnavailable, nil)
+
+func TestTheCopyThatAPowerCutTookIsWrittenAtStartUnlessTheDeviceIsLockedOverIt(t *testing.T) {
+	w, d := linked(t)
+	d.run(t, lock.KindSignOut)
+	w.oneCopy = true
+	for _, c := range []struct {
+		marker []byte
+		state  lock.Status
+		writes int
+	}{{w.marker, lock.Status{State: lock.SignedOut}, 1}, {nil, lock.LockedFor(lock.RecordDamaged), 0}} {
+		w.marker = c.marker
+		d := w.boot(t)
+		before := w.writes
+		if err := d.m.Resume(context.Background()); err != nil || d.state() != c.state || w.writes-before != c.writes {
+			t.Errorf("%s with %d writes: %v", d.state(), w.writes-before, err)
+		}
+	}
+}

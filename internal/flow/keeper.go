@@ -79,7 +79,9 @@ type Keeper struct {
 	// writable is false where the store must not be written (a newer format).
 	writable bool
 	// marker is the reset marker at start.
-	marker  []byte
+	marker []byte
+	// oneCopy: the record is good, and its second copy is not.
+	oneCopy bool
 	conn    Connectivity
 	checked int64
 	// epoch grows with each change; a nonce of an earlier one is dead.
@@ -99,6 +101,7 @@ func NewKeeper(ports Ports, e lock.Evidence, log *slog.Logger) *Keeper {
 	}
 	if e.Store == lock.StoreValid {
 		k.record = e.Record
+		k.oneCopy = e.OneCopy && d.Status.Reason != lock.RecordDamaged
 	}
 	if k.ports.Time == nil {
 		k.ports.Time = NewTime(k.record.TrustedTime, ports.Clock, time.Time{})
@@ -293,6 +296,20 @@ func (k *Keeper) rehearse() error {
 		return fault.As(err)
 	}
 	return nil
+}
+
+// mirror writes the second copy of a record that a power cut left with one. While
+// the marker vouches for it, that is: after a reset a single copy that says
+// 'disarmed' is locked, although the account service has released the device.
+func (k *Keeper) mirror() {
+	if !k.oneCopy {
+		return
+	}
+	if err := k.rehearse(); err != nil {
+		k.log.Warn("cannot write the second copy of the record", "error", err)
+		return
+	}
+	k.oneCopy = false
 }
 
 // newMarker writes a fresh reset marker and returns its SHA-256.

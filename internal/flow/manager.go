@@ -195,8 +195,10 @@ func (m *Manager) Close() {
 }
 
 // Resume takes up the operations that the journal holds from before a crash or
-// a restart, each as a flow of its own.
+// a restart, each as a flow of its own, and writes the copy of the record that was
+// not written any more.
 func (m *Manager) Resume(ctx context.Context) error {
+	m.keeper.mirror()
 	ops, err := m.ports.Journal.Pending(ctx)
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type world struct {
 	mu      sync.Mutex
 	record  lock.Record
 	blank   bool
+	oneCopy bool
 	marker  []byte
 	ops     map[string]flow.Operation
 	checked int64
@@ -182,7 +183,7 @@ func (w *world) boot(t testing.TB) *daemon {
 	t.Helper()
 	w.mu.Lock()
 	w.trip, w.count, w.dead = 0, 0, false
-	e := lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: w.record, Marker: w.marker, Policy: lock.RequireOnline}
+	e := lock.Evidence{Provisioned: true, Store: lock.StoreValid, Record: w.record, OneCopy: w.oneCopy, Marker: w.marker, Policy: lock.RequireOnline}
 	if w.blank {
 		e.Store, e.Record = lock.StoreBlank, lock.Record{}
 	}

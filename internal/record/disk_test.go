@@ -34,8 +34,11 @@ type Disk struct {
 	Before func(op string) error
 	// Changes counts what changed the disk, or what a power cut would leave of it.
 	Changes int
-	// Sampled counts the times that PowerCuts could not visit every selection.
-	Sampled int
+	// Sampled counts the times that PowerCuts could not visit every selection:
+	// where more than MaxDirty sectors are unflushed. Then Chance selections are made
+	// by chance, besides those that are always made.
+	Sampled          int
+	MaxDirty, Chance int
 	// OnAwait is called where a reader waits for writers, Waits counts that.
 	OnAwait func()
 	Waits   int
@@ -54,7 +57,10 @@ type diskFile struct {
 
 // NewDisk returns a disk with one empty folder.
 func NewDisk(folder string) *Disk {
-	return &Disk{names: map[string]*diskFile{}, durable: map[string]*diskFile{}, folders: map[string]bool{folder: true}}
+	return &Disk{
+		names: map[string]*diskFile{}, durable: map[string]*diskFile{}, folders: map[string]bool{folder: true},
+		MaxDirty: 12, Chance: 300,
+	}
 }
 
 // NewOn returns a store in a file on a disk.
@@ -102,7 +108,7 @@ func (d *Disk) Names() []string { return slices.Sorted(maps.Keys(d.names)) }
 func (d *Disk) PowerCuts(visit func(after *Disk)) int {
 	n := 0
 	for _, f := range d.names {
-		if len(f.sectors) > maxDirty {
+		if len(f.sectors) > d.MaxDirty {
 			d.Sampled++
 		}
 	}
@@ -111,7 +117,7 @@ func (d *Disk) PowerCuts(visit func(after *Disk)) int {
 		for _, op := range d.nameOps[:k] {
 			op(names)
 		}
-		n += visitFiles(names, slices.Sorted(maps.Keys(names)), func(files map[string][]byte) {
+		n += d.visitFiles(names, slices.Sorted(maps.Keys(names)), func(files map[string][]byte) {
 			after := NewDisk("")
 			after.folders = d.folders
 			for name, content := range files {
@@ -125,14 +131,14 @@ func (d *Disk) PowerCuts(visit func(after *Disk)) int {
 }
 
 // visitFiles enumerates the product of what each file could hold.
-func visitFiles(names map[string]*diskFile, rest []string, visit func(map[string][]byte)) int {
+func (d *Disk) visitFiles(names map[string]*diskFile, rest []string, visit func(map[string][]byte)) int {
 	if len(rest) == 0 {
 		visit(map[string][]byte{})
 		return 1
 	}
 	n := 0
-	names[rest[0]].contents(func(content []byte) {
-		n += visitFiles(names, rest[1:], func(files map[string][]byte) {
+	d.contents(names[rest[0]], func(content []byte) {
+		n += d.visitFiles(names, rest[1:], func(files map[string][]byte) {
 			files[rest[0]] = content
 			visit(files)
 		})
@@ -140,21 +146,17 @@ func visitFiles(names map[string]*diskFile, rest []string, visit func(map[string
 	return n
 }
 
-// maxDirty is the number of unflushed sectors up to which every selection of them
-// is visited.
-const maxDirty = 12
-
 // contents enumerates what a file could hold after a power cut: for each sector
 // what was durable or any version written since, and the old size or the new.
-func (f *diskFile) contents(visit func([]byte)) {
+func (d *Disk) contents(f *diskFile, visit func([]byte)) {
 	sizes := []int{len(f.durable)}
 	if len(f.now) != len(f.durable) {
 		sizes = append(sizes, len(f.now))
 	}
 	dirty := slices.Sorted(maps.Keys(f.sectors))
 	for _, size := range sizes {
-		if len(dirty) > maxDirty {
-			f.sample(size, visit)
+		if len(dirty) > d.MaxDirty {
+			d.sample(f, size, visit)
 			continue
 		}
 		content := make([]byte, size)
@@ -179,9 +181,9 @@ func (f *diskFile) contents(visit func([]byte)) {
 }
 
 // sample is contents for more sectors than can be enumerated: the first so many
-// written, the last so many, each one alone, each one missing, and 300 selections
-// by chance, always the same.
-func (f *diskFile) sample(size int, visit func([]byte)) {
+// written, each one missing, the last so many and each one alone (on a disk where
+// sampling is the exception), and some selections by chance, always the same.
+func (d *Disk) sample(f *diskFile, size int, visit func([]byte)) {
 	dirty := slices.Sorted(maps.Keys(f.sectors))
 	chosen := func(choose func(i int) bool) {
 		content := make([]byte, size)
@@ -195,12 +197,14 @@ func (f *diskFile) sample(size int, visit func([]byte)) {
 	}
 	for k := range len(dirty) + 1 {
 		chosen(func(i int) bool { return i < k })
-		chosen(func(i int) bool { return i >= k })
-		chosen(func(i int) bool { return i == k })
 		chosen(func(i int) bool { return i != k })
+		if d.MaxDirty >= 12 {
+			chosen(func(i int) bool { return i >= k })
+			chosen(func(i int) bool { return i == k })
+		}
 	}
 	by := rand.New(rand.NewPCG(1, uint64(len(dirty))))
-	for range 300 {
+	for range d.Chance {
 		chosen(func(int) bool { return by.IntN(2) == 0 })
 	}
 }
@@ -404,4 +408,56 @@ func (h *diskHandle) flush() error {
 		clear(h.file.sectors)
 	}
 	return nil
+}
+
+// Write writes into a file as a program does that has it open.
+func (d *Disk) Write(name string, b []byte, off int64) {
+	h := &diskHandle{Disk: d, file: d.names[name], write: true}
+	if _, err := h.WriteAt(b, off); err != nil {
+		panic(err)
+	}
+}
+
+// Flush flushes a file.
+func (d *Disk) Flush(name string) {
+	if err := (&diskHandle{Disk: d, file: d.names[name]}).flush(); err != nil {
+		panic(err)
+	}
+}
+
+// Create makes a file where there is none.
+func (d *Disk) Create(name string) {
+	if _, err := d.open(name, os.O_RDWR|os.O_CREATE); err != nil {
+		panic(err)
+	}
+}
+
+// Remove takes a name away, Rename gives it to another file, SyncFolder flushes
+// all names.
+func (d *Disk) Remove(name string)     { _ = d.remove(name) }
+func (d *Disk) Rename(from, to string) { _ = d.rename(from, to, true) }
+func (d *Disk) SyncFolder()            { _ = d.syncFolder("") }
+
+// Truncate gives a file another size. The sectors beyond are gone at once or later.
+func (d *Disk) Truncate(name string, size int64) {
+	_ = d.before("truncate %s", name)
+	d.Changes++
+	f := d.names[name]
+	now := make([]byte, size)
+	copy(now, f.now)
+	f.now, f.shared = now, false
+	for s := range f.sectors {
+		if int64(s)*sectorSize >= size {
+			delete(f.sectors, s)
+		}
+	}
+}
+
+// Files returns the contents of all files.
+func (d *Disk) Files() map[string][]byte {
+	out := map[string][]byte{}
+	for name, f := range d.names {
+		out[name] = f.now
+	}
+	return out
 }
