@@ -21,6 +21,7 @@ const (
 	ClaimsPurposeLink      ClaimsPurpose = "link"
 	ClaimsPurposeReceipt   ClaimsPurpose = "receipt"
 	ClaimsPurposeRehearsal ClaimsPurpose = "rehearsal"
+	ClaimsPurposeReset     ClaimsPurpose = "reset"
 	ClaimsPurposeSignOut   ClaimsPurpose = "sign-out"
 	ClaimsPurposeStatement ClaimsPurpose = "statement"
 	ClaimsPurposeUnlink    ClaimsPurpose = "unlink"
@@ -35,6 +36,8 @@ func (e ClaimsPurpose) Valid() bool {
 	case ClaimsPurposeReceipt:
 		return true
 	case ClaimsPurposeRehearsal:
+		return true
+	case ClaimsPurposeReset:
 		return true
 	case ClaimsPurposeSignOut:
 		return true
@@ -130,6 +133,7 @@ func (e EnrolResponseKeyStatus) Valid() bool {
 // Defines values for FlowKind.
 const (
 	FlowKindLink    FlowKind = "link"
+	FlowKindReset   FlowKind = "reset"
 	FlowKindSignOut FlowKind = "sign-out"
 	FlowKindUnlink  FlowKind = "unlink"
 	FlowKindUnlock  FlowKind = "unlock"
@@ -139,6 +143,8 @@ const (
 func (e FlowKind) Valid() bool {
 	switch e {
 	case FlowKindLink:
+		return true
+	case FlowKindReset:
 		return true
 	case FlowKindSignOut:
 		return true
@@ -728,10 +734,10 @@ type ClientInterface interface {
 
 	// BeginFlowWithBody Begin a conversation; the answer is its first step.
 	//
-	// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+	// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 	// service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 	// `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-	// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+	// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -740,10 +746,10 @@ type ClientInterface interface {
 
 	// BeginFlow Begin a conversation; the answer is its first step.
 	//
-	// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+	// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 	// service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 	// `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-	// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+	// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -763,6 +769,8 @@ type ClientInterface interface {
 	// - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
+	// - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+	//   device may be linked again by the same account, and by no other, until the link is next changed.
 	//
 	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -804,6 +812,8 @@ type ClientInterface interface {
 	// - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
+	// - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+	//   device may be linked again by the same account, and by no other, until the link is next changed.
 	//
 	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -1010,10 +1020,10 @@ func (c *Client) StateDevice(ctx context.Context, deviceId DeviceID, params *Sta
 
 // BeginFlowWithBody Begin a conversation; the answer is its first step.
 //
-// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 // service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 // `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1032,10 +1042,10 @@ func (c *Client) BeginFlowWithBody(ctx context.Context, params *BeginFlowParams,
 
 // BeginFlow Begin a conversation; the answer is its first step.
 //
-// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 // service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 // `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1075,6 +1085,8 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 //   - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
+//   - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+//     device may be linked again by the same account, and by no other, until the link is next changed.
 //
 // A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 // for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -1126,6 +1138,8 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 //   - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
+//   - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+//     device may be linked again by the same account, and by no other, until the link is next changed.
 //
 // A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 // for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -1900,10 +1914,10 @@ type ClientWithResponsesInterface interface {
 
 	// BeginFlowWithBodyWithResponse Begin a conversation; the answer is its first step.
 	//
-	// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+	// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 	// service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 	// `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-	// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+	// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1912,10 +1926,10 @@ type ClientWithResponsesInterface interface {
 
 	// BeginFlowWithResponse Begin a conversation; the answer is its first step.
 	//
-	// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+	// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 	// service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 	// `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-	// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+	// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1937,6 +1951,8 @@ type ClientWithResponsesInterface interface {
 	// - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
+	// - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+	//   device may be linked again by the same account, and by no other, until the link is next changed.
 	//
 	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -1978,6 +1994,8 @@ type ClientWithResponsesInterface interface {
 	// - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 	//   the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 	// - sign-out, unlink: `commit`, with a grant of that purpose.
+	// - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+	//   device may be linked again by the same account, and by no other, until the link is next changed.
 	//
 	// A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 	// for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -2680,10 +2698,10 @@ func (c *ClientWithResponses) StateDeviceWithResponse(ctx context.Context, devic
 
 // BeginFlowWithBodyWithResponse Begin a conversation; the answer is its first step.
 //
-// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 // service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 // `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2698,10 +2716,10 @@ func (c *ClientWithResponses) BeginFlowWithBodyWithResponse(ctx context.Context,
 
 // BeginFlowWithResponse Begin a conversation; the answer is its first step.
 //
-// Every flow of this version begins at `identify`, save sign-out and unlink of a link whose account the
+// Every flow of this version begins at `identify`, save sign-out, unlink and reset of a link whose account the
 // service knows, which begin at `password`. `unlock` of a device that is not linked is refused with
 // `NotLinked`: ask for a statement. `sign-out` needs a linked device, `unlink` a linked or signed-out
-// one, `link` one that is neither linked nor lost. At most 8 flows of one device are open; an older one ends.
+// one, `reset` a linked one, `link` one that is neither linked nor lost, or whose owner has allowed a reset since it was linked. At most 8 flows of one device are open; an older one ends.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -2735,6 +2753,8 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 //   - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
+//   - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+//     device may be linked again by the same account, and by no other, until the link is next changed.
 //
 // A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 // for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose
@@ -2782,6 +2802,8 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 //   - link: `confirm`, with a grant of purpose `rehearsal` that changes nothing; answered with `confirm: true`,
 //     the service reserves a link (pending, for one hour) and answers `commit` with a grant of purpose `link`.
 //   - sign-out, unlink: `commit`, with a grant of that purpose.
+//   - reset: `confirm`; answered with `confirm: true` and a `nonce`, `done` with a grant of purpose `reset`. The link stands; the
+//     device may be linked again by the same account, and by no other, until the link is next changed.
 //
 // A device that can keep one may send, with `confirm` of a link, an `offline_key`: the public half of an X25519 key made
 // for this link. The service that gives offline codes makes one too, names it as `offline_key` in the grant of purpose

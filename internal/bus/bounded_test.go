@@ -12,6 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/lock"
 )
 
 type stream struct{ io.Reader }
@@ -93,7 +94,7 @@ func FuzzArguments(f *testing.F) {
 		if err != nil || len(m.Body) == 0 {
 			return
 		}
-		if o, err := bus.ReadOptions(m.Body[0]); err == nil && len(o.Locale)+len(o.Region) > 100 {
+		if o, err := bus.ReadOptions(lock.KindReset, m.Body[0]); err == nil && len(o.Locale)+len(o.Region) > 100 {
 			t.Fatalf("accepted %+v", o)
 		}
 		if in, err := bus.ReadInput(m.Body[0]); err == nil {

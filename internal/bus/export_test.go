@@ -9,6 +9,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
 )
 
 // Row is one method as the table has it.
@@ -44,7 +45,7 @@ func ManagerProperties() map[string]dbus.Variant { return managerProperties(flow
 func FlowProperties(v flow.View) map[string]dbus.Variant { return flowProperties(v) }
 
 // ReadOptions, ReadInput and FlowID are the parsers of what a client sends.
-func ReadOptions(arg any) (flow.Options, error) { return options(arg) }
+func ReadOptions(kind lock.Kind, arg any) (flow.Options, error) { return options(kind, arg) }
 
 // ReadInput parses an answer.
 func ReadInput(arg any) (flow.Input, error) { return input(arg) }

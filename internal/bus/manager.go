@@ -3,6 +3,7 @@
 package bus
 
 import (
+	"errors"
 	"regexp"
 
 	"github.com/godbus/dbus/v5"
@@ -19,7 +20,7 @@ var (
 
 // options reads the a{sv} that a flow is begun with. What is not known is an
 // error: a client that misspells must not believe that it was understood.
-func options(arg any) (flow.Options, error) {
+func options(kind lock.Kind, arg any) (flow.Options, error) {
 	var o flow.Options
 	in, ok := arg.(map[string]dbus.Variant)
 	if !ok {
@@ -27,12 +28,15 @@ func options(arg any) (flow.Options, error) {
 	}
 	for key, v := range in {
 		s, isString := v.Value().(string)
+		b, isBool := v.Value().(bool)
 		switch {
+		case key == "unlink" && kind == lock.KindReset && isBool:
+			o.Unlink = b
 		case key == "locale" && isString && localeForm.MatchString(s):
 			o.Locale = s
 		case key == "region" && isString && regionForm.MatchString(s):
 			o.Region = s
-		case key == "locale" || key == "region":
+		case key == "locale" || key == "region" || key == "unlink" && kind == lock.KindReset:
 			return o, fault.Newf(fault.InvalidArgument, "The option %q has no valid value.", key)
 		default:
 			return o, fault.Newf(fault.InvalidArgument, "There is no such option: %.40q.", key)
@@ -45,11 +49,13 @@ func options(arg any) (flow.Options, error) {
 // look at the state, authorise, look at the state again, act.
 func begin(member string, kind lock.Kind) func(*Server, *call) ([]any, error) {
 	return func(s *Server, c *call) ([]any, error) {
-		o, err := options(c.args[0])
+		o, err := options(kind, c.args[0])
 		if err != nil {
 			return nil, err
 		}
-		if err := s.Flows.MayBegin(kind); err != nil {
+		if err := s.Flows.MayBegin(kind); errors.Is(err, flow.ErrNoReset) {
+			return nil, dbus.NewError("org.freedesktop.DBus.Error.NotSupported", []any{err.Error()})
+		} else if err != nil {
 			return nil, err
 		}
 		if err := s.allow(c, member); err != nil {

@@ -48,7 +48,7 @@ var managerMethods = map[string]method{
 	"SignOut":    {in: "a{sv}", out: "o", time: authTime, run: begin("SignOut", lock.KindSignOut)},
 	"Unlink":     {in: "a{sv}", out: "o", time: authTime, run: begin("Unlink", lock.KindUnlink)},
 	"Recover":    {in: "a{sv}", out: "o", run: notYet("Recover", lock.KindRecover)},
-	"Reset":      {in: "a{sv}", out: "o", time: authTime, run: notYet("Reset", lock.KindReset)},
+	"Reset":      {in: "a{sv}", out: "o", time: authTime, run: begin("Reset", lock.KindReset)},
 	"GetAccount": {out: "a{sv}", time: authTime, run: (*Server).getAccount},
 	"GetSupport": {in: "s", out: "a(sss)", run: (*Server).getSupport},
 	"Explain":    {out: "a(ssa{sv})", run: (*Server).explain},

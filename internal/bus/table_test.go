@@ -14,6 +14,7 @@ import (
 	"github.com/accountlock/accountlock/internal/bus"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
 	packaged "github.com/accountlock/accountlock/packaging/dbus"
 )
 
@@ -148,11 +149,11 @@ func TestUnknownOrMalformedOptionsAreErrors(t *testing.T) {
 		"a long region":           {"region": dbus.MakeVariant("DEU")},
 		"an unknown binary key":   {"\x00\xff": dbus.MakeVariant("x")},
 	} {
-		if _, err := bus.ReadOptions(in); fault.CodeOf(err) != fault.InvalidArgument {
+		if _, err := bus.ReadOptions(lock.KindLink, in); fault.CodeOf(err) != fault.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	o, err := bus.ReadOptions(map[string]dbus.Variant{"locale": dbus.MakeVariant("de_DE.UTF-8"), "region": dbus.MakeVariant("DE")})
+	o, err := bus.ReadOptions(lock.KindLink, map[string]dbus.Variant{"locale": dbus.MakeVariant("de_DE.UTF-8"), "region": dbus.MakeVariant("DE")})
 	if err != nil || o.Locale != "de_DE.UTF-8" || o.Region != "DE" {
 		t.Errorf("%+v %v", o, err)
 	}

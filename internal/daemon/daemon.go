@@ -121,7 +121,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Tickets: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: newGate(o.Config), Journal: p.journal, Diary: p.journal, Events: p.journal,
+		Gate: newGate(o.Config), Resetter: flow.NoReset{}, Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Hardware: hardware{sources: o.Config.Device.Identity},
 		Random:   rand.Reader,
@@ -131,9 +131,10 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	return p, nil
 }
 
-// settle asks the account service once where the device is locked, and takes
-// up what a crash or a restart left unfinished.
+// settle ends what an allowed reset has left, asks the account service once where
+// the device is locked, and takes up what a crash or a restart left unfinished.
 func (p *parts) settle(ctx context.Context) {
+	p.keeper.SettleReset()
 	if err := p.flows.Resume(ctx); err != nil {
 		p.log.Error("cannot read the operations in the journal", "error", err)
 	}

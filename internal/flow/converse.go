@@ -115,7 +115,7 @@ func (f *Flow) send(ctx context.Context, creds Credentials, a Answer) (Remote, e
 	conv := f.m.ports.Conversation
 	if f.remote.FlowID == "" {
 		r, err := conv.Begin(ctx, creds, Begin{
-			Kind: f.kind, LinkID: f.m.keeper.Snapshot().LinkID,
+			Kind: f.remoteKind(), LinkID: f.m.keeper.Snapshot().LinkID,
 			Locale: f.locale, Region: f.region, Nonce: a.Nonce,
 		})
 		if err != nil {
@@ -172,13 +172,22 @@ func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) er
 		f.show(StepCode, codePrompt(f.kind, r))
 		return nil
 	case remoteConfirm:
+		if f.kind == lock.KindReset {
+			return f.proven(n)
+		}
 		return f.rehearse(n)
 	case remoteCommit:
+		if f.kind == lock.KindReset {
+			return f.proven(n)
+		}
 		if err := f.accept(n, string(f.kind)); err != nil {
 			return err
 		}
 		return f.begin(ctx, creds, n)
 	case remoteDone:
+		if f.kind == lock.KindReset {
+			return f.reset(ctx, &n)
+		}
 		if err := f.accept(n, string(lock.KindUnlock)); err != nil {
 			return err
 		}
@@ -234,6 +243,9 @@ func (f *Flow) confirm(ctx context.Context, a answer) error {
 	if !a.confirm {
 		f.cancelClaimed()
 		return nil
+	}
+	if f.kind == lock.KindReset {
+		return f.confirmReset(ctx)
 	}
 	if f.kind != lock.KindLink {
 		f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))

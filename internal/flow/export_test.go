@@ -12,3 +12,6 @@ func (k *Keeper) HoldForTest() func() {
 
 // StateForTest is a check-in by whoever holds the right already.
 func (m *Manager) StateForTest(ctx context.Context) error { return m.state(ctx) }
+
+// WorkingForTest reports whether an operation is under way.
+func (k *Keeper) WorkingForTest() bool { return len(k.operation) > 0 }

@@ -59,6 +59,7 @@ type Flow struct {
 	kind   lock.Kind
 	locale string
 	region string
+	unlink bool // of a reset: end the ownership too
 
 	mu       sync.Mutex
 	step     Step
@@ -79,6 +80,8 @@ type Flow struct {
 	told       bool // the account service has the identifier
 	remote     Remote
 	recovery   recoveryCode
+	// checked is set once the account of a reset is verified: the nonce of that.
+	checked *pendingNonce
 }
 
 // View returns what the owner may read.
@@ -103,6 +106,9 @@ const (
 func (f *Flow) methods() []string {
 	if f.step == StepConfirm && f.kind == lock.KindLink {
 		return []string{} // the account is verified: there is no other way now
+	}
+	if f.kind == lock.KindReset && !f.proves() {
+		return []string{} // nothing is asked but the person's word
 	}
 	out := []string{methodPassword}
 	if f.kind != lock.KindUnlock {
@@ -247,7 +253,7 @@ func (f *Flow) choose(method string) error {
 		return err
 	}
 	f.err = nil
-	if first, _ := f.m.first(f.kind); first == StepIdentify {
+	if first, _ := f.first(); first == StepIdentify {
 		f.told, f.identifier, f.useHint = false, "", false
 	}
 	f.step, f.prompt = step, prompt
@@ -277,7 +283,7 @@ func (f *Flow) entry(method string) (Step, Prompt, error) {
 	case methodRecovery:
 		return StepRecovery, recoveryPrompt(f.m.keeper.Snapshot()), nil
 	default:
-		step, p := f.m.first(f.kind)
+		step, p := f.first()
 		return step, p, nil
 	}
 }

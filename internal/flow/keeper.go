@@ -354,6 +354,14 @@ func (k *Keeper) alive(n pendingNonce, life time.Duration) bool {
 	return n.epoch == k.epoch && now.ID == n.boot.ID && now.Since-n.boot.Since <= min(life, nonceLife)
 }
 
+// unchangedSince reports whether no operation came in between since n was made, in
+// this boot. fails locked.
+func (k *Keeper) unchangedSince(n pendingNonce) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return n.epoch == k.epoch && k.ports.Clock.Boot().ID == n.boot.ID
+}
+
 // NoteContact keeps what a contact with the account service showed; err is its
 // outcome.
 func (k *Keeper) NoteContact(err error) {

@@ -24,6 +24,8 @@ const (
 type Options struct {
 	Locale string
 	Region string
+	// Unlink, of a reset, ends the ownership too.
+	Unlink bool
 }
 
 // Manager holds the flows and carries operations to their end. It is safe for
@@ -63,6 +65,11 @@ func (m *Manager) MayBegin(kind lock.Kind) error {
 	if err := lock.MayBegin(kind, m.keeper.Snapshot().Status.State); err != nil {
 		return refused(err)
 	}
+	if kind == lock.KindReset {
+		if err := m.ports.Resetter.Ready(); err != nil {
+			return resetFault(err)
+		}
+	}
 	return nil
 }
 
@@ -96,7 +103,7 @@ func (m *Manager) Begin(owner string, kind lock.Kind, o Options) (*Flow, error) 
 	if m.closed {
 		return nil, fault.Newf(fault.ServiceUnavailable, "The daemon is about to restart.")
 	}
-	return m.add(&Flow{Owner: owner, kind: kind, locale: o.Locale, region: o.Region}), nil
+	return m.add(&Flow{Owner: owner, kind: kind, locale: o.Locale, region: o.Region, unlink: o.Unlink}), nil
 }
 
 // add numbers f and starts its timer. m.mu is held.
@@ -104,22 +111,24 @@ func (m *Manager) add(f *Flow) *Flow {
 	m.next++
 	f.ID, f.m = m.next, m
 	f.settled = make(chan struct{})
-	f.step, f.prompt = m.first(f.kind)
+	f.step, f.prompt = f.first()
 	f.timer = time.AfterFunc(idleTime, f.expired)
 	m.flows[f.ID] = f
 	return f
 }
 
-// first returns the step that a kind begins with.
-func (m *Manager) first(kind lock.Kind) (Step, Prompt) {
-	s := m.keeper.Snapshot()
-	switch kind {
+// first returns the step that the flow begins with.
+func (f *Flow) first() (Step, Prompt) {
+	s := f.m.keeper.Snapshot()
+	switch f.kind {
 	case lock.KindSignOut:
-		return StepPassword, passwordPrompt(kind, s)
+		return StepPassword, passwordPrompt(f.kind, s)
 	case lock.KindUnlink:
 		return StepConfirm, unlinkPrompt(s)
+	case lock.KindReset:
+		return f.firstOfReset()
 	default:
-		return StepIdentify, identifyPrompt(kind, s)
+		return StepIdentify, identifyPrompt(f.kind, s)
 	}
 }
 

@@ -151,7 +151,7 @@ func (f *Flow) begin(ctx context.Context, creds Credentials, n pendingNonce) err
 	if err := k.acquire(ctx); err != nil {
 		return err
 	}
-	op := Operation{FlowID: f.remote.FlowID, Kind: f.kind, LinkID: f.remote.Grant.Link.ID}
+	op := Operation{FlowID: f.remote.FlowID, Kind: f.remoteKind(), LinkID: f.remote.Grant.Link.ID}
 	if err := f.note(ctx, op, n); err != nil {
 		k.release()
 		return f.fail(fault.As(err))
@@ -164,10 +164,10 @@ func (f *Flow) begin(ctx context.Context, creds Credentials, n pendingNonce) err
 // notes the operation in the journal.
 func (f *Flow) note(ctx context.Context, op Operation, n pendingNonce) error {
 	k := f.m.keeper
-	if err := lock.MayBegin(f.kind, k.Snapshot().Status.State); err != nil {
+	if err := lock.MayBegin(op.Kind, k.Snapshot().Status.State); err != nil {
 		return refused(err)
 	}
-	if err := f.accept(n, string(f.kind)); err != nil {
+	if err := f.stillGranted(op, n); err != nil {
 		return err
 	}
 	if !k.sameLink(op.LinkID) {
@@ -177,6 +177,19 @@ func (f *Flow) note(ctx context.Context, op Operation, n pendingNonce) error {
 		return errEnded()
 	}
 	return f.m.ports.Journal.Begin(context.WithoutCancel(ctx), op)
+}
+
+// stillGranted checks a grant once more. In a reset a person has read and confirmed
+// since it was verified, which may take longer than a nonce lives; nothing else may
+// have changed. What is done in the end follows from a word over a fresh nonce.
+func (f *Flow) stillGranted(op Operation, n pendingNonce) error {
+	if f.kind != lock.KindReset {
+		return f.accept(n, string(op.Kind))
+	}
+	if !f.m.keeper.unchangedSince(n) {
+		return fault.New(fault.GrantRefused, errors.New("the state changed since the grant"))
+	}
+	return nil
 }
 
 // operate carries op to its end in the background, whatever becomes of the
@@ -207,6 +220,10 @@ func (f *Flow) carry(creds Credentials, op Operation) {
 	f.advance(0.75, nil)
 	if err := f.m.conclude(ctx, op, st); err != nil {
 		_ = f.fail(err)
+		return
+	}
+	if f.kind == lock.KindReset {
+		_ = f.trigger(ctx, receipt)
 		return
 	}
 	f.finish(StepDone, Outcome{Word: "done", Receipt: receipt}, nil)

@@ -193,6 +193,7 @@ type Ports struct {
 	Record       RecordStore
 	Marker       MarkerStore
 	Gate         Gate
+	Resetter     Resetter
 	Journal      Journal
 	Diary        Diary
 	Events       EventLog

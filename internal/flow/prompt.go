@@ -9,6 +9,7 @@ var titles = map[lock.Kind]string{
 	lock.KindLink:    "Sign in on this device",
 	lock.KindSignOut: "Sign out of this device",
 	lock.KindUnlink:  "Unlink this device",
+	lock.KindReset:   "Reset this device to its factory state",
 }
 
 var outcomeTexts = map[string]string{
@@ -104,6 +105,26 @@ func offlinePrompt(challenge, hint string) Prompt {
 			"Type the code of eight digits that you are given for it, or bring the ticket in a file. No network is needed here.",
 		Fields: []Field{{Name: "code", Type: "code", Required: true}},
 	}
+}
+
+func resetPrompt(s Snapshot, unlinks bool) Prompt {
+	p := Prompt{
+		Title: titles[lock.KindReset], Text: "A factory reset erases what is on this device. It begins at once.",
+		AccountHint:  s.Hint,
+		Consequences: []string{"Everything stored on this device is erased: documents, pictures, settings, applications."},
+		Fields:       []Field{{Name: "confirm", Type: "bool", Required: true}},
+	}
+	switch {
+	case unlinks:
+		p.Consequences = append(p.Consequences,
+			"Your ownership ends: whoever has the device can use it and link it to another account.",
+			"It leaves your list of devices; you can no longer mark it lost or find it there.")
+	case s.Status.State == lock.Linked:
+		p.Consequences = append(p.Consequences,
+			"After this one reset the device does not ask for your account: whoever has it can use it until you link it again.",
+			"It stays in your list of devices, where you can mark it lost. To give it away, unlink it too.")
+	}
+	return p
 }
 
 func workingPrompt(kind lock.Kind) Prompt {

@@ -40,6 +40,9 @@ type world struct {
 	told    map[string][]flow.Event
 	started string
 
+	// resets is how many factory resets were begun; noReset is why none can be.
+	resets  int
+	noReset error
 	// bootID is the present boot's, "boot" where it is empty.
 	bootID string
 
@@ -137,6 +140,14 @@ func (w *world) WipeAccount(context.Context) error {
 	return w.effect("diary", func() error { w.wiped++; return nil })
 }
 
+// Ready implements flow.Resetter.
+func (w *world) Ready() error { return w.noReset }
+
+// Trigger implements flow.Resetter.
+func (w *world) Trigger(context.Context) error {
+	return w.effect("reset", func() error { w.resets++; return nil })
+}
+
 // Ticket takes "signed.CHALLENGE.PURPOSE" for a ticket.
 func (w *world) Ticket(_ context.Context, _, ticket, challenge string) (flow.Grant, error) {
 	parts := strings.Split(ticket, ".")
@@ -192,10 +203,11 @@ func (w *world) boot(t testing.TB) *daemon {
 	log := slog.New(slog.DiscardHandler)
 	k := flow.NewKeeper(flow.Ports{
 		Conversation: conversation{w}, Registry: registry{w}, Tickets: w, Trust: w, Record: w, Marker: markerPort{w},
-		Gate: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{cmp.Or(w.bootID, "boot"), since}, Hardware: w, Random: rand.Reader,
+		Gate: w, Resetter: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{cmp.Or(w.bootID, "boot"), since}, Hardware: w, Random: rand.Reader,
 	}, e, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	m := flow.NewManager(ctx, k, log)
+	k.SettleReset()
 	t.Cleanup(cancel)
 	return &daemon{k: k, m: m, since: since, stop: cancel}
 }
@@ -297,7 +309,7 @@ func (c conversation) Begin(_ context.Context, _ flow.Credentials, b flow.Begin)
 		}
 		s.next++
 		out = flow.Remote{FlowID: fmt.Sprintf("flow-%d", s.next), Step: "identify"}
-		if b.Kind == lock.KindSignOut || b.Kind == lock.KindUnlink {
+		if b.Kind == lock.KindSignOut || b.Kind == lock.KindUnlink || b.Kind == lock.KindReset {
 			out.Step = "password"
 		}
 		s.flows[out.FlowID] = &fakeFlow{kind: b.Kind, step: out.Step, hint: out.Step == "password"}
@@ -349,12 +361,18 @@ func (s *fakeService) answer(f *fakeFlow, a flow.Answer, out *flow.Remote) error
 			f.step, out.Grant = "done", s.grant("unlock", s.link)
 		case lock.KindLink:
 			f.step, out.Grant = "confirm", s.grant("rehearsal", lock.Link{})
+		case lock.KindReset:
+			f.step = "confirm"
 		default:
 			f.step, out.Grant = "commit", s.grant(string(f.kind), s.link)
 		}
 	case "confirm":
 		if f.step != "confirm" {
 			return fault.New(fault.WrongStep, nil)
+		}
+		if f.kind == lock.KindReset {
+			f.step, out.Grant = "done", s.grant("reset", s.link)
+			break
 		}
 		s.next++
 		f.pending = lock.Link{ID: fmt.Sprintf("link-%d", s.next), Generation: 1}

@@ -119,6 +119,8 @@ func decideByRecord(e Evidence) Decision {
 		return Decision{missing, "the record was missing and the account service has not said that the device is free"}
 	case match:
 		return Decision{linked, "the record is armed and the reset marker matches"}
+	case resetHappened(e):
+		return Decision{unlinked, "the record is armed and its owner allowed the reset that wiped the marker"}
 	default:
 		// fails locked
 		return Decision{resetLock, "the record is armed and the reset marker is missing or another one"}

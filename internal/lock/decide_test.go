@@ -35,6 +35,7 @@ func armed(change ...func(*lock.Record)) lock.Record {
 func disarmed(r *lock.Record)            { r.Armed = false }
 func lost(r *lock.Record)                { r.Lost, r.LostMessage, r.LostContact = true, "call me", "+1" }
 func rebuilt(r *lock.Record)             { r.Rebuilt = true }
+func resetAllowed(r *lock.Record)        { *r = r.AllowReset(lock.Boot{ID: "before"}) }
 func distrusted(r *lock.Record)          { r.Distrusted = true }
 func withoutLink(r *lock.Record)         { r.Link = lock.Link{} }
 func withoutHash(r *lock.Record)         { r.MarkerHash = nil }
@@ -71,6 +72,13 @@ func TestTheDecisionTable(t *testing.T) {
 		{"disarmed", lock.StoreValid, armed(disarmed), false, "", any, "signed-out"},
 		{"unlinked", lock.StoreValid, armed(disarmed, withoutLink), false, "", any, "unlinked"},
 		{"a record of nothing", lock.StoreValid, lock.Record{}, false, "", any, "unlinked"},
+		{"armed, the reset allowed, the marker wiped", lock.StoreValid, armed(resetAllowed), false, "", [][]byte{nil, {}}, "unlinked"},
+		{"armed, the reset allowed, another marker", lock.StoreValid, armed(resetAllowed), false, "", [][]byte{other, marker[:31]}, "factory-reset"},
+		{"armed, the reset allowed, the marker matches", lock.StoreValid, armed(resetAllowed), false, "", matching, "linked"},
+		{"armed, lost, the reset allowed", lock.StoreValid, armed(lost, resetAllowed), false, "", any, "lost"},
+		{"armed, rebuilt, the reset allowed", lock.StoreValid, armed(rebuilt, resetAllowed), false, "", any, "record-missing"},
+		{"armed, contradicted, the reset allowed", lock.StoreValid, armed(distrusted, resetAllowed), false, "", any, "record-damaged"},
+		{"one copy, armed, the reset allowed", lock.StoreValid, armed(resetAllowed), true, "", missing, "factory-reset"},
 		{"one copy, armed, the marker matches", lock.StoreValid, armed(), true, "", matching, "linked"},
 		{"one copy, armed, the marker does not match", lock.StoreValid, armed(), true, "", missing, "factory-reset"},
 		{"one copy, disarmed, the marker matches", lock.StoreValid, armed(disarmed), true, "", matching, "signed-out"},
@@ -127,10 +135,13 @@ func TestOnADeviceThatWasResetNothingOpensButWhatTheTableNames(t *testing.T) {
 				Armed: rapid.Bool().Draw(t, "armed"), Lost: rapid.Bool().Draw(t, "lost"),
 				Rebuilt: rapid.Bool().Draw(t, "rebuilt"), Distrusted: rapid.Bool().Draw(t, "distrusted"),
 				MarkerHash: rapid.SampledFrom([][]byte{nil, {}, hash(marker), hash(nil)}).Draw(t, "hash"),
+				Reset:      lock.Reset{Allowed: rapid.Bool().Draw(t, "reset allowed")},
 				Link:       lock.Link{ID: rapid.SampledFrom([]string{"", "l-1"}).Draw(t, "link")},
 			},
 		}
-		open := e.Store == lock.StoreValid && !e.Record.Armed && !e.OneCopy || e.Store == lock.StoreBlank && e.Policy == lock.AllowOffline
+		open := e.Store == lock.StoreValid && !e.Record.Armed && !e.OneCopy || e.Store == lock.StoreBlank && e.Policy == lock.AllowOffline ||
+			e.Store == lock.StoreValid && e.Record.Reset.Allowed && !e.OneCopy && len(e.Marker) == 0 &&
+				!e.Record.Lost && !e.Record.Rebuilt && !e.Record.Distrusted
 		if got := lock.Decide(e).Status; got.Open() != open || got.State == lock.Linked {
 			t.Fatalf("decides %s", got)
 		}

@@ -56,6 +56,8 @@ type Record struct {
 	OfflineKey []byte `json:"offline_key,omitempty"`
 	// Offline is the challenge outstanding, and the attempts at it.
 	Offline Offline `json:"offline,omitzero"`
+	// Reset is what the record knows of a reset that the owner allowed.
+	Reset Reset `json:"reset,omitzero"`
 	// Lost: the owner marked the device lost, and has not unlocked it since.
 	Lost bool `json:"lost,omitempty"`
 	// LostMessage and LostContact are what the owner asks the finder to read.
@@ -126,6 +128,10 @@ type Change struct {
 // the record (the gate's) change nothing here. r is left as it is.
 func (r Record) Apply(effects []Effect, c Change) Record {
 	for _, e := range effects {
+		if e != OpenGate && e != ShutGate {
+			// fails locked: a reset was allowed for the link as it was.
+			r.Reset = Reset{}
+		}
 		switch e {
 		case Arm:
 			r.arm(c)

@@ -51,6 +51,9 @@ func (s Statement) EventFor(r Record) (Event, bool) {
 		if ended {
 			return StatedElsewhere, true
 		}
+		if left := r.Reset.Left; left != "" && left == s.Link.ID && !r.Armed && s.Status == StatusLinked {
+			return StatedLeft, true
+		}
 		if s.Status == StatusLost {
 			return StatedLost, true
 		}

@@ -25,6 +25,8 @@ const (
 	StatedUnlinked  Event = "stated-unlinked"
 	// StatedElsewhere: the record's link has ended and another one is in force.
 	StatedElsewhere Event = "stated-elsewhere"
+	// StatedLeft: the link that an allowed reset left behind is still in force.
+	StatedLeft Event = "stated-left"
 	// StatedConfirmed: the service's word binds the record to the TPM
 	// (Record.ConfirmedBy).
 	StatedConfirmed Event = "stated-confirmed"
@@ -34,7 +36,7 @@ const (
 func Events() []Event {
 	return []Event{
 		LinkDone, UnlockDone, SignOutDone, UnlinkDone,
-		StatedLinked, StatedLost, StatedSignedOut, StatedUnlinked, StatedElsewhere, StatedConfirmed,
+		StatedLinked, StatedLost, StatedSignedOut, StatedUnlinked, StatedElsewhere, StatedLeft, StatedConfirmed,
 	}
 }
 
@@ -162,6 +164,10 @@ var table = map[pair]outcome{
 	{lostLock, StatedUnlinked}:  opensFree,
 	{missing, StatedUnlinked}:   opensFree,
 	{damaged, StatedUnlinked}:   opensFree,
+
+	// The owner allowed the reset and kept the ownership: the account may be linked
+	// again, and nothing is enforced until then.
+	{unlinked, StatedLeft}: stays(unlinked),
 
 	// fails locked: an old copy of the record was put back.
 	{linked, StatedElsewhere}:    toDamaged,

@@ -61,6 +61,8 @@ const (
 	NoticeOfflineCode NoticeKind = "offline-code"
 	// NoticeTicket: a ticket for a device was given out.
 	NoticeTicket NoticeKind = "ticket"
+	// NoticeReset: a factory reset was allowed on a device.
+	NoticeReset NoticeKind = "reset"
 )
 
 // notices are the sentences of each kind; %s is the device.
@@ -76,6 +78,7 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticeFound:       {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
 	NoticeOfflineCode: {"An offline code for your device was given out", "A code that opens the device %s without a network was given out. It fits the one challenge that the device showed."},
 	NoticeTicket:      {"A ticket for your device was given out", "A ticket that opens the device %s was given out. It fits the one challenge that the device showed, for a day."},
+	NoticeReset:       {"Your device is being reset", "A factory reset of the device %s was allowed with your password. After it the device does not ask for your account until it is linked again."},
 }
 
 const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"

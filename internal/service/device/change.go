@@ -31,6 +31,8 @@ const (
 	NoticeOfflineCode NoticeKind = "offline-code"
 	// NoticeTicket: a ticket for the device was given out.
 	NoticeTicket NoticeKind = "ticket"
+	// NoticeReset: a factory reset was allowed on the device.
+	NoticeReset NoticeKind = "reset"
 )
 
 // Notice is one thing to tell an owner.
@@ -63,7 +65,7 @@ func (r *Registry) Reserve(ctx context.Context, tx *sql.Tx, deviceID string, own
 	if err != nil {
 		return Link{}, err
 	}
-	if err := MayLink(newest.Status); err != nil {
+	if err := newest.MayLink(owner.AccountID); err != nil {
 		return Link{}, err
 	}
 	id, err := newLinkID(r.random)
@@ -110,7 +112,7 @@ func (r *Registry) CommitLink(ctx context.Context, tx *sql.Tx, deviceID, linkID,
 	if err != nil {
 		return Link{}, err
 	}
-	if err := MayLink(old.Status); err != nil {
+	if err := old.MayLink(reserved.AccountID); err != nil {
 		return Link{}, err
 	}
 	if reserved.Status == Pending && !r.now().Before(reserved.ReservedUntil) {
@@ -133,7 +135,7 @@ func (r *Registry) CommitLink(ctx context.Context, tx *sql.Tx, deviceID, linkID,
 }
 
 func (r *Registry) supersede(ctx context.Context, tx *sql.Tx, old Link, by string) error {
-	if old.Status != SignedOut {
+	if old.Status != SignedOut && !old.Status.Binds() {
 		return nil
 	}
 	notice := NoticeUnlinked
@@ -171,6 +173,13 @@ func (r *Registry) UnlinkLink(ctx context.Context, tx *sql.Tx, deviceID, linkID 
 	return r.changeNewest(ctx, tx, deviceID, linkID, Unlink, NoticeUnlinked)
 }
 
+// AllowReset notes, within a transaction, that the owner has allowed a factory reset
+// of the device, on the device itself. The link stands. It must be the device's
+// newest; one that may not is its Refusal.
+func (r *Registry) AllowReset(ctx context.Context, tx *sql.Tx, deviceID, linkID string) (Link, error) {
+	return r.changeNewest(ctx, tx, deviceID, linkID, AllowReset, NoticeReset)
+}
+
 func (r *Registry) changeNewest(ctx context.Context, tx *sql.Tx, deviceID, linkID string, c Change, n NoticeKind) (Link, error) {
 	l, err := NewestLink(ctx, tx, deviceID)
 	if err != nil {
@@ -197,8 +206,9 @@ func (r *Registry) change(ctx context.Context, tx *sql.Tx, l Link, c Change, n N
 	now := r.now()
 	res, err := tx.ExecContext(ctx, `UPDATE links SET status = $1, generation = $2, hint = $3, lost_message = $4, lost_contact = $5,
 offline_key = CASE WHEN $1 IN ('unlinked', 'account-deleted') THEN '' ELSE offline_key END,
-reserved_until = 0, changed_at = $6 WHERE id = $7 AND generation = $8`,
-		string(l.Status), l.Generation, l.Hint, l.LostMessage, l.LostContact, now.UnixMilli(), l.ID, before)
+reserved_until = 0, changed_at = $6, reset_allowed = $7 WHERE id = $8 AND generation = $9`,
+		string(l.Status), l.Generation, l.Hint, l.LostMessage, l.LostContact, now.UnixMilli(),
+		boolean(l.ResetAllowed), l.ID, before)
 	if err != nil {
 		return Link{}, fmt.Errorf("cannot change a link: %w", err)
 	}

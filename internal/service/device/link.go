@@ -50,7 +50,10 @@ const (
 	Release Change = "release"
 	// DeleteAccount ends the ownership with the account.
 	DeleteAccount Change = "delete-account"
-	// Supersede ends a signed-out link when another one is made.
+	// AllowReset is the owner's consent, on the device itself, to a factory reset.
+	AllowReset Change = "allow-reset"
+	// Supersede ends a signed-out link, or one whose device its owner has reset,
+	// when another one is made.
 	Supersede Change = "supersede"
 )
 
@@ -83,7 +86,10 @@ var changes = map[step]Status{
 	{Lost, DeleteAccount}:      AccountDeleted,
 	{SignedOut, DeleteAccount}: AccountDeleted,
 
+	{Linked, AllowReset}: Linked,
+
 	{SignedOut, Supersede}: Unlinked,
+	{Linked, Supersede}:    Unlinked, // MayLink says when
 }
 
 // Link is the account service's record that a device belongs to an account.
@@ -100,6 +106,9 @@ type Link struct {
 	LostMessage, LostContact string
 	// ReservedUntil ends a pending link; zero for every other.
 	ReservedUntil time.Time
+	// ResetAllowed: the owner has allowed a factory reset, and nothing has
+	// happened to the link since.
+	ResetAllowed bool
 }
 
 // After returns the link after a change. A change that its status does not allow
@@ -111,6 +120,7 @@ func (l Link) After(c Change) (Link, error) {
 	}
 	l.Status = to
 	l.Generation++
+	l.ResetAllowed = c == AllowReset
 	if to != Lost {
 		l.LostMessage, l.LostContact = "", ""
 	}
@@ -122,10 +132,11 @@ func (l Link) After(c Change) (Link, error) {
 	return l, nil
 }
 
-// MayLink returns nil if a device whose newest link has the status may be
-// linked, and fault.AlreadyLinked otherwise.
-func MayLink(s Status) error {
-	if s.Binds() {
+// MayLink returns nil if the device whose newest link is l may be linked, and
+// fault.AlreadyLinked otherwise. by is the account that it is for, empty where
+// nobody has said so yet: a device whose owner has reset it is the owner's still.
+func (l Link) MayLink(by string) error {
+	if l.Status.Binds() && (l.Status != Linked || !l.ResetAllowed || by != "" && by != l.AccountID) {
 		return fault.New(fault.AlreadyLinked, nil)
 	}
 	return nil
@@ -149,7 +160,7 @@ func Refusal(s Status, c Change) error {
 		return fault.New(fault.AlreadyLinked, nil)
 	case c == Commit:
 		return fault.New(fault.Timeout, nil)
-	case s == Lost && (c == SignOut || c == Unlink):
+	case s == Lost && (c == SignOut || c == Unlink || c == AllowReset):
 		return fault.Newf(fault.NotLinked, "The device is marked lost: its owner has to unlock it first.")
 	case s == Linked && c == Find:
 		return fault.Newf(fault.InvalidArgument, "The device is not marked lost.")

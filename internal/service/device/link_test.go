@@ -17,7 +17,7 @@ import (
 
 var (
 	statuses = []device.Status{device.None, device.Pending, device.Linked, device.Lost, device.SignedOut, device.Unlinked, device.AccountDeleted}
-	changes  = []device.Change{device.Commit, device.Unlock, device.SignOut, device.Unlink, device.Lose, device.Find, device.Release, device.DeleteAccount, device.Supersede}
+	changes  = []device.Change{device.Commit, device.Unlock, device.SignOut, device.Unlink, device.Lose, device.Find, device.Release, device.DeleteAccount, device.AllowReset, device.Supersede}
 )
 
 // TestEveryChangeOfEveryStatus holds the whole table: a pair that is not here is
@@ -44,6 +44,8 @@ func TestEveryChangeOfEveryStatus(t *testing.T) {
 		{device.Lost, device.DeleteAccount}:      device.AccountDeleted,
 		{device.SignedOut, device.DeleteAccount}: device.AccountDeleted,
 		{device.SignedOut, device.Supersede}:     device.Unlinked,
+		{device.Linked, device.Supersede}:        device.Unlinked,
+		{device.Linked, device.AllowReset}:       device.Linked,
 	}
 	refusal := func(from device.Status, c device.Change) fault.Code {
 		switch {
@@ -59,7 +61,7 @@ func TestEveryChangeOfEveryStatus(t *testing.T) {
 	}
 	for _, from := range statuses {
 		for _, c := range changes {
-			before := device.Link{ID: "l", Hint: "h", Status: from, Generation: 3, LostMessage: "m", LostContact: "c", ReservedUntil: time.Unix(9, 0)}
+			before := device.Link{ID: "l", Hint: "h", Status: from, Generation: 3, LostMessage: "m", LostContact: "c", ReservedUntil: time.Unix(9, 0), ResetAllowed: true}
 			after, err := before.After(c)
 			to, ok := allowed[pair{from, c}]
 			if !ok {
@@ -76,6 +78,9 @@ func TestEveryChangeOfEveryStatus(t *testing.T) {
 			}
 			if (after.LostMessage != "") != (to == device.Lost) {
 				t.Errorf("%s of %q leaves the message %q", c, from, after.LostMessage)
+			}
+			if after.ResetAllowed != (c == device.AllowReset) {
+				t.Errorf("%s of %q: a reset is allowed: %t", c, from, after.ResetAllowed)
 			}
 			if (after.Hint != "") != to.InForce() {
 				t.Errorf("%s of %q leaves the hint %q", c, from, after.Hint)

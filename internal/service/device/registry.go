@@ -60,23 +60,23 @@ type Caller struct {
 // Trusted reports whether the key speaks for the device.
 func (c Caller) Trusted() bool { return c.KeyStatus == Active }
 
-const linkColumns = `l.id, l.account_id, l.hint, l.status, l.generation, l.lost_message, l.lost_contact, l.reserved_until`
+const linkColumns = `l.id, l.account_id, l.hint, l.status, l.generation, l.lost_message, l.lost_contact, l.reserved_until, l.reset_allowed`
 
 // linkRow scans linkColumns of a link that may not be there.
 type linkRow struct {
 	id, account, hint, status, message, contact sql.NullString
-	generation, reserved                        sql.NullInt64
+	generation, reserved, reset                 sql.NullInt64
 }
 
 func (r *linkRow) into() []any {
-	return []any{&r.id, &r.account, &r.hint, &r.status, &r.generation, &r.message, &r.contact, &r.reserved}
+	return []any{&r.id, &r.account, &r.hint, &r.status, &r.generation, &r.message, &r.contact, &r.reserved, &r.reset}
 }
 
 func (r *linkRow) link(deviceID string) Link {
 	l := Link{
 		ID: r.id.String, DeviceID: deviceID, AccountID: r.account.String, Hint: r.hint.String,
 		Status: Status(r.status.String), Generation: r.generation.Int64,
-		LostMessage: r.message.String, LostContact: r.contact.String,
+		LostMessage: r.message.String, LostContact: r.contact.String, ResetAllowed: r.reset.Int64 != 0,
 	}
 	if r.reserved.Int64 != 0 {
 		l.ReservedUntil = time.UnixMilli(r.reserved.Int64)
@@ -165,6 +165,14 @@ FROM links l WHERE l.id = $1 AND l.device_id = $2`, linkID, deviceID).Scan(row.i
 		return Link{}, fmt.Errorf("cannot read a link: %w", err)
 	}
 	return row.link(deviceID), nil
+}
+
+// boolean is a truth value as the database keeps it.
+func boolean(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // exec is an execution whose result nobody needs.

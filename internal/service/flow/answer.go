@@ -120,7 +120,7 @@ func (s *Service) password(ctx context.Context, f Flow, req Request) (accountapi
 	if err != nil {
 		return accountapi.FlowStep{}, err
 	}
-	if f.Kind != accountapi.FlowKindLink && owner.ID != req.Caller.Link.AccountID {
+	if (f.Kind != accountapi.FlowKindLink || req.Caller.Link.Status.Binds()) && owner.ID != req.Caller.Link.AccountID {
 		return accountapi.FlowStep{}, wrongAccount(req.Caller)
 	}
 	f.AccountID, f.Hint = owner.ID, owner.Hint()
@@ -205,6 +205,9 @@ func (s *Service) proven(ctx context.Context, f Flow, req Request) (accountapi.F
 			return s.granted(*f, accountapi.ClaimsPurposeUnlock, link)
 		case accountapi.Confirm:
 			f.ExpiresAt = now.Add(IdleTime)
+			if f.Kind == accountapi.FlowKindReset {
+				return f.wire(), nil // the grant comes with the person's last word
+			}
 			return s.granted(*f, accountapi.ClaimsPurposeRehearsal, device.Link{})
 		default:
 			link, err := device.NewestLink(ctx, tx, f.DeviceID)
@@ -228,6 +231,9 @@ func (s *Service) confirm(ctx context.Context, f Flow, req Request) (accountapi.
 		return accountapi.FlowStep{}, fault.Newf(fault.InvalidArgument, "The answer does not confirm; to decline, end the flow.")
 	}
 	return s.change(ctx, f, req.Key, func(tx *sql.Tx, f *Flow) (accountapi.FlowStep, error) {
+		if f.Kind == accountapi.FlowKindReset {
+			return s.allowReset(ctx, tx, f)
+		}
 		link, err := s.devices.Reserve(ctx, tx, f.DeviceID, device.Owner{AccountID: f.AccountID, Hint: f.Hint})
 		if err != nil {
 			return accountapi.FlowStep{}, err
@@ -242,6 +248,16 @@ func (s *Service) confirm(ctx context.Context, f Flow, req Request) (accountapi.
 		}
 		return s.granted(*f, accountapi.ClaimsPurposeLink, link, func(c *accountapi.Claims) { c.OfflineKey = &public })
 	})
+}
+
+// allowReset permits the reset of the device, within the transaction of the answer.
+func (s *Service) allowReset(ctx context.Context, tx *sql.Tx, f *Flow) (accountapi.FlowStep, error) {
+	link, err := s.devices.AllowReset(ctx, tx, f.DeviceID, f.LinkID)
+	if err != nil {
+		return accountapi.FlowStep{}, err
+	}
+	f.Step, f.ExpiresAt = accountapi.Done, s.now().Add(KeepTime)
+	return s.granted(*f, accountapi.ClaimsPurposeReset, link)
 }
 
 // commit changes the link, or, where that was done before, says again how it

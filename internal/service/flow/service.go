@@ -86,7 +86,7 @@ func (s *Service) Begin(ctx context.Context, c device.Caller, req accountapi.Beg
 		if err != nil {
 			return err
 		}
-		if err := MayBegin(req.Kind, link.Status, c.Trusted()); err != nil {
+		if err := MayBegin(req.Kind, link, c.Trusted()); err != nil {
 			return err
 		}
 		if on := value(req.LinkId); on != "" && on != link.ID && ends(req.Kind) {

@@ -54,7 +54,7 @@ func Accepts(step, answered accountapi.StepName, committed bool) error {
 // First returns the step at which a flow begins. known: the service knows the
 // account that the device is linked to.
 func First(kind accountapi.FlowKind, known bool) accountapi.StepName {
-	if known && ends(kind) {
+	if known && (ends(kind) || kind == accountapi.FlowKindReset) {
 		return accountapi.Password
 	}
 	return accountapi.Identify
@@ -65,7 +65,7 @@ func AfterProof(kind accountapi.FlowKind) accountapi.StepName {
 	switch kind {
 	case accountapi.FlowKindUnlock:
 		return accountapi.Done
-	case accountapi.FlowKindLink:
+	case accountapi.FlowKindLink, accountapi.FlowKindReset:
 		return accountapi.Confirm
 	default:
 		return accountapi.Commit
@@ -78,6 +78,7 @@ var purposes = map[accountapi.FlowKind]accountapi.ClaimsPurpose{
 	accountapi.FlowKindLink:    accountapi.ClaimsPurposeLink,
 	accountapi.FlowKindSignOut: accountapi.ClaimsPurposeSignOut,
 	accountapi.FlowKindUnlink:  accountapi.ClaimsPurposeUnlink,
+	accountapi.FlowKindReset:   accountapi.ClaimsPurposeReset,
 }
 
 // changes names what each kind does to the device's link.
@@ -85,18 +86,23 @@ var changes = map[accountapi.FlowKind]device.Change{
 	accountapi.FlowKindUnlock:  device.Unlock,
 	accountapi.FlowKindSignOut: device.SignOut,
 	accountapi.FlowKindUnlink:  device.Unlink,
+	accountapi.FlowKindReset:   device.AllowReset,
 }
 
 // MayBegin returns nil if a flow of the kind may begin on a device whose newest
-// link has the status, by a key of the given standing. Otherwise it is the
+// link is l, by a key of the given standing. Otherwise it is the
 // fault that the link gives, or DeviceUnknown for what a pending key may not do.
-func MayBegin(kind accountapi.FlowKind, status device.Status, trusted bool) error {
+func MayBegin(kind accountapi.FlowKind, l device.Link, trusted bool) error {
 	if kind == accountapi.FlowKindLink {
+		if l.Status.Binds() && !trusted {
+			// fails locked: a key that the device's owner has not seen.
+			return fault.New(fault.AlreadyLinked, nil)
+		}
 		// A pending key of a device without owner is as good as any: there is
 		// nobody to ask.
-		return device.MayLink(status)
+		return l.MayLink("")
 	}
-	if err := device.May(status, changes[kind]); err != nil {
+	if err := device.May(l.Status, changes[kind]); err != nil {
 		return err
 	}
 	if !trusted && kind != accountapi.FlowKindUnlock {
