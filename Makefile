@@ -98,6 +98,11 @@ $(GOLANGCI):
 $(GOVULNCHECK):
 	GOBIN='$(@D)' go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 
+.PHONY: faults
+faults: build ## every fault of network, clock and service, and how soon each is told (root: network namespaces)
+	@test/deps.sh test
+	ACCOUNTLOCK_BIN='$(CURDIR)/bin' go test -count=1 -v ./test/faults | grep -E '^[A-Za-z-]* +[0-9]+ ms|^(ok|FAIL|---)'
+
 .PHONY: bench
 bench: build ## the figures: every benchmark beside its peer or floor (BENCH=regexp, BENCHTIME=1s)
 	@test/deps.sh test

@@ -25,6 +25,8 @@ test,demo             mount                            mount
 test,demo             /usr/lib/polkit-1/polkitd        polkitd
 test                  /usr/libexec/accounts-daemon     accountsservice
 test                  systemd-analyze                  systemd
+test                  ip                               iproute2
+test                  nsenter                          util-linux
 packages              lintian                          lintian
 test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
 test                  tmux                             tmux

@@ -138,6 +138,12 @@ func (l *life) live(ctx context.Context) error {
 			busy = false
 			l.answered(err)
 			checkIn.Reset(l.untilCheckIn())
+		case <-l.parts.keeper.Lost():
+			// Whoever found that out does not ask again: we do.
+			if !busy && !l.parts.keeper.Snapshot().Status.Open() {
+				l.failures = max(l.failures, 1)
+				checkIn.Reset(l.untilCheckIn())
+			}
 		case _, ok := <-moved:
 			if !ok {
 				moved = nil

@@ -69,6 +69,9 @@ type Keeper struct {
 	// operation never cross.
 	operation chan struct{}
 
+	// lost has room for one word.
+	lost chan struct{}
+
 	// writing is held while the record is read, changed and written.
 	writing sync.Mutex
 
@@ -96,7 +99,7 @@ func NewKeeper(ports Ports, e lock.Evidence, log *slog.Logger) *Keeper {
 	d := lock.Decide(e)
 	k := &Keeper{
 		ports: ports, log: log, operation: make(chan struct{}, 1),
-		status: d.Status, rule: d.Rule, conn: ConnUnknown,
+		lost: make(chan struct{}, 1), status: d.Status, rule: d.Rule, conn: ConnUnknown,
 		writable: e.Store != lock.StoreNewer, marker: e.Marker,
 	}
 	if e.Store == lock.StoreValid {
@@ -380,8 +383,21 @@ func (k *Keeper) NoteContact(err error) {
 	case fault.ServiceUntrusted:
 		c = ConnUntrusted
 	}
-	k.update(func() { k.conn = c })
+	lost := false
+	k.update(func() {
+		lost = c != ConnOnline && k.conn != c
+		k.conn = c
+	})
+	if lost {
+		select {
+		case k.lost <- struct{}{}:
+		default:
+		}
+	}
 }
+
+// Lost tells that a contact with the account service has begun to fail.
+func (k *Keeper) Lost() <-chan struct{} { return k.lost }
 
 func (k *Keeper) note(ctx context.Context, event, detail string) {
 	if err := k.ports.Diary.Note(ctx, event, detail); err != nil {

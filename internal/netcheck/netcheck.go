@@ -13,6 +13,7 @@ package netcheck
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/netip"
@@ -74,17 +75,17 @@ func kernel(root string) diagnose.Network {
 	if err != nil {
 		return n
 	}
-	if n.Route4, n.Route6, err = defaultRoutes(); err != nil {
-		return n
-	}
-	n.Known = true
+	usable := map[uint32]family{}
 	var hardware, other []diagnose.Interface
-	for _, i := range all {
-		if i.Flags&net.FlagLoopback != 0 || len(hardware)+len(other) == maxInterfaces {
+	for _, i := range all[:min(len(all), maxInterfaces)] {
+		if i.Flags&net.FlagLoopback != 0 {
 			continue
 		}
 		found := diagnose.Interface{
 			Name: i.Name, Up: i.Flags&net.FlagUp != 0, Carrier: i.Flags&net.FlagRunning != 0, Addresses: addresses(i),
+		}
+		if found.Up && found.Carrier {
+			usable[uint32(i.Index)] = families(found.Addresses) //nolint:gosec // the kernel's own numbers, from 1 up
 		}
 		// What is made of software (bridges for containers and the like) connects
 		// a machine to nothing while there is hardware that could.
@@ -97,7 +98,25 @@ func kernel(root string) diagnose.Network {
 	if n.Interfaces = hardware; len(hardware) == 0 {
 		n.Interfaces = other
 	}
+	if n.Route4, n.Route6, err = defaultRoutes(usable); err != nil {
+		return diagnose.Network{}
+	}
+	n.Known = true
 	return n
+}
+
+// family says of which kinds an interface's addresses are.
+type family struct{ v4, v6 bool }
+
+func families(in []netip.Prefix) (f family) {
+	for _, p := range in {
+		if p.Addr().Is4() {
+			f.v4 = true
+		} else {
+			f.v6 = true
+		}
+	}
+	return f
 }
 
 func addresses(i net.Interface) []netip.Prefix {
@@ -115,8 +134,9 @@ func addresses(i net.Interface) []netip.Prefix {
 	return out
 }
 
-// defaultRoutes reports whether there is a usable default route, by rtnetlink(7).
-func defaultRoutes() (v4, v6 bool, err error) {
+// defaultRoutes reports whether there is a default route, by rtnetlink(7), through an
+// interface that is usable for it.
+func defaultRoutes(usable map[uint32]family) (v4, v6 bool, err error) {
 	raw, err := syscall.NetlinkRIB(syscall.RTM_GETROUTE, syscall.AF_UNSPEC)
 	if err != nil {
 		return false, false, err
@@ -133,14 +153,26 @@ func defaultRoutes() (v4, v6 bool, err error) {
 		if r.Dst_len != 0 || r.Type != syscall.RTN_UNICAST || r.Flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) != 0 {
 			continue
 		}
-		switch r.Family {
-		case syscall.AF_INET:
-			v4 = true
-		case syscall.AF_INET6:
-			v6 = true
-		}
+		through := outOf(&msg, usable)
+		v4 = v4 || r.Family == syscall.AF_INET && through.v4
+		v6 = v6 || r.Family == syscall.AF_INET6 && through.v6
 	}
 	return v4, v6, nil
+}
+
+// outOf returns what the interface of a route can carry; a route over several is
+// taken as it is.
+func outOf(msg *syscall.NetlinkMessage, usable map[uint32]family) family {
+	attrs, err := syscall.ParseNetlinkRouteAttr(msg)
+	if err != nil {
+		return family{}
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == syscall.RTA_OIF && len(a.Value) >= 4 {
+			return usable[binary.NativeEndian.Uint32(a.Value)]
+		}
+	}
+	return family{v4: true, v6: true}
 }
 
 // nameServers reads resolv.conf(5).

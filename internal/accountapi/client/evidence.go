@@ -152,7 +152,8 @@ func failureOf(err error) diagnose.Failure {
 		return diagnose.TimedOut
 	case errors.As(err, &syntax):
 		return diagnose.Garbled
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed):
 		return diagnose.Cut
 	default:
 		return diagnose.Garbled

@@ -61,11 +61,22 @@ func (p *portal) ask(ctx context.Context) diagnose.Portal {
 	out := diagnose.Portal{Asked: true, URL: p.url}
 	var asks sync.WaitGroup
 	// A path that nobody has: a site answers it with 404, or leads to its own https.
-	asks.Go(func() { out.Host = p.get(ctx, strings.TrimSuffix(p.url, "/")+"/"+made) })
-	asks.Go(func() { out.Nobody = p.get(ctx, p.nobody+made) })
+	asks.Go(func() {
+		out.Host = p.get(ctx, strings.TrimSuffix(p.url, "/")+"/"+made)
+		if h := out.Host; h.Location != "" || h.Proxy || h.Status == http.StatusNetworkAuthenticationRequired {
+			cancel() // that is proof enough
+		}
+	})
+	asks.Go(func() {
+		if out.Nobody = p.get(ctx, p.nobody+made); out.Nobody.Status != 0 {
+			cancel()
+		}
+	})
 	asks.Go(func() {
 		found, err := net.DefaultResolver.LookupHost(ctx, made+".invalid.")
-		out.MadeUp = err == nil && len(found) > 0
+		if out.MadeUp = err == nil && len(found) > 0; out.MadeUp {
+			cancel()
+		}
 	})
 	asks.Wait()
 	return out

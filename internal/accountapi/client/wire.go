@@ -230,7 +230,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		e.stage, e.addresses = on.read()
 		return nil, e
 	}
-	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody, done: cancel}
+	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody, ctx: ctx, done: cancel}
 	return resp, nil
 }
 
@@ -251,6 +251,8 @@ var errTooLarge = fmt.Errorf("the answer is larger than %d bytes", maxBody)
 type limited struct {
 	io.ReadCloser
 	left int
+	// ctx is the call's: when it ends, so does the connection, and no error says why.
+	ctx  context.Context //nolint:containedctx // the body is part of the call
 	done context.CancelFunc
 }
 
@@ -261,6 +263,9 @@ func (l *limited) Read(p []byte) (int, error) {
 		return l.left, errTooLarge
 	}
 	l.left -= n
+	if err != nil && !errors.Is(err, io.EOF) && l.ctx.Err() != nil {
+		return n, l.ctx.Err()
+	}
 	return n, err
 }
 
