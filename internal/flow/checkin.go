@@ -16,17 +16,20 @@ import (
 func (m *Manager) CheckIn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
+	if err := m.checkInGivingWay(ctx, cancel); err != nil {
+		return err
+	}
+	m.tell(ctx)
+	return nil
+}
+
+func (m *Manager) checkInGivingWay(ctx context.Context, cancel context.CancelFunc) error {
 	if err := m.keeper.wait(ctx); err != nil {
 		return err
 	}
-	keep := m.keeper.giveWay(cancel)
-	err := ended(ctx, m.state(ctx))
-	keep()
-	m.keeper.release()
-	if err == nil {
-		m.tell(ctx)
-	}
-	return err
+	defer m.keeper.release()
+	defer m.keeper.giveWay(cancel)()
+	return ended(ctx, m.state(ctx))
 }
 
 // giveWay lets whoever wants to change ownership end a check-in that is waiting for

@@ -154,6 +154,13 @@ func (f *front) track(c net.Conn, s http.ConnState) {
 	}
 }
 
+// open counts the connections that are there.
+func (f *front) open() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.conns)
+}
+
 func (f *front) now() mode {
 	f.mu.Lock()
 	defer f.mu.Unlock()

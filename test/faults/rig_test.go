@@ -47,6 +47,8 @@ type rig struct {
 	// fresh: the device has never reached its account service.
 	fresh bool
 
+	// code is the recovery code.
+	code   string
 	daemon *bus.Process
 	conn   *dbus.Conn
 	// launch starts a command as the device's; the network namespaces change it.
@@ -160,17 +162,24 @@ func (r *rig) stopDaemon() {
 	r.bus.AwaitNoName(r.t, accountlock.Name)
 }
 
+func (r *rig) killDaemon() {
+	r.t.Helper()
+	r.daemon.Signal(r.t, syscall.SIGKILL)
+	r.daemon.Wait(r.t)
+	r.bus.AwaitNoName(r.t, accountlock.Name)
+}
+
 // link links the device to its owner and resets it.
 func (r *rig) link() {
 	r.t.Helper()
 	f := r.begin("Link")
 	f.submit("identifier", r.service.Owner.Email)
 	f.submit("password", []byte(r.service.Owner.Password))
-	code := f.prompt()["recovery-code"].Value().(string)
-	if err := f.submitAll(map[string]any{"confirm": true, "recovery-code": []byte(code)}); err != nil {
+	r.code = f.prompt()["recovery-code"].Value().(string)
+	r.bus.MustNotPrint(r.t, r.code)
+	if err := f.submitAll(map[string]any{"confirm": true, "recovery-code": []byte(r.code)}); err != nil {
 		r.t.Fatalf("link: %v", err)
 	}
-	r.bus.MustNotPrint(r.t, code)
 	r.wantState("linked")
 	r.reset()
 	r.wantState("locked")

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/apitest"
+	"github.com/accountlock/accountlock/test/bus"
 )
 
 // row is one fault, and what must be said of it.
@@ -278,6 +280,20 @@ func TestEachFaultIsToldAsWhatItIs(t *testing.T) {
 		// After all that the owner still gets in.
 		r.unlock()
 	})
+}
+
+func TestTheEnvironmentNamesNoProxy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(r *rig) {
+		start := r.launch
+		r.launch = func(c *exec.Cmd) *bus.Process {
+			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
+				c.Env = append(c.Env, name+"=http://127.0.0.1:1")
+			}
+			return start(c)
+		}
+	})
+	r.unlock()
 }
 
 // expect makes the fault and compares what is said of it with what should be.
