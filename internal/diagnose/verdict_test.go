@@ -4,6 +4,7 @@ package diagnose_test
 
 import (
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -190,4 +191,25 @@ func TestALoginPagesAddressIsOneThatMayBeOpened(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
+}
+
+func FuzzPage(f *testing.F) {
+	for _, seed := range []string{"http://login.example/a?b=c#d", "https://[::1]:1/", "http://a@b/", "http:///x", "javascript:x", "http://x/%zz", "HTTP://X"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		out := diagnose.Page(in)
+		if out == "" {
+			return
+		}
+		u, err := url.Parse(out)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.Host == "" || len(out) > 3*1000 {
+			t.Fatalf("%q became %q", in, out)
+		}
+		for _, r := range out {
+			if r <= ' ' || r > '~' || r == '"' || r == '<' || r == '>' {
+				t.Fatalf("%q became %q", in, out)
+			}
+		}
+	})
 }

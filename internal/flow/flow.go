@@ -17,7 +17,7 @@ import (
 const (
 	// answerTime bounds the way to the account service and back: an outage is
 	// told within it.
-	answerTime = 9 * time.Second
+	answerTime = 8 * time.Second
 	// settleTime is how long a Submit waits for the operation that it began,
 	// before it leaves the flow `working`.
 	settleTime = 5 * time.Second

@@ -43,7 +43,7 @@ type rig struct {
 	proxy   *toxiproxy.Proxy
 	dir     string
 	url     string
-	extra   string
+	options []bus.Option
 	// fresh: the device has never reached its account service.
 	fresh bool
 
@@ -58,7 +58,7 @@ type rig struct {
 // newRig returns a linked device that was reset, on the loopback interface.
 func newRig(t testing.TB, change ...func(*rig)) *rig {
 	t.Helper()
-	r := prepare(t)
+	r := prepare(t, change...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	r.front = newFront(t, l, r.honest())
@@ -67,9 +67,6 @@ func newRig(t testing.TB, change ...func(*rig)) *rig {
 	must(t, r.proxy.Start())
 	t.Cleanup(r.proxy.Stop)
 	r.url = "https://" + r.proxy.Listen
-	for _, c := range change {
-		c(r)
-	}
 	r.writeConfig()
 	if r.fresh {
 		r.front.become(mode{raw: func(net.Conn) {}})
@@ -82,14 +79,17 @@ func newRig(t testing.TB, change ...func(*rig)) *rig {
 }
 
 // prepare makes what does not depend on the network.
-func prepare(t testing.TB) *rig {
+func prepare(t testing.TB, change ...func(*rig)) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), service: apitest.Start(t), ca: newAuthority(t)}
+	r.launch = func(c *exec.Cmd) *bus.Process { return r.bus.StartProcess(t, c) }
+	for _, c := range change {
+		c(r)
+	}
 	// The service's clock stands; it is right unless a test says otherwise.
 	r.service.Clock.Advance(time.Since(r.service.Clock.Now()))
-	r.bus = bus.Start(t, bus.WithNames("org.freedesktop.NetworkManager", "org.freedesktop.timesync1"))
+	r.bus = bus.Start(t, append(r.options, bus.WithNames("org.freedesktop.NetworkManager", "org.freedesktop.timesync1"))...)
 	r.bus.MustNotPrint(t, r.service.Owner.Password)
-	r.launch = func(c *exec.Cmd) *bus.Process { return r.bus.StartProcess(t, c) }
 	for _, d := range []string{"kept", "wiped", "run"} {
 		must(t, os.Mkdir(r.path(d), 0o700))
 	}
@@ -125,7 +125,6 @@ func (r *rig) writeConfig() {
 url = %q
 ca_file = %q
 key_set = %q
-%s
 [record]
 store = "file:%s"
 [state]
@@ -143,7 +142,7 @@ mode = "off"
 mode = "none"
 [daemon]
 idle_exit = "0s"
-`, r.url, r.path("ca.pem"), r.path("keys.json"), r.extra, r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), os.Getuid()))
+`, r.url, r.path("ca.pem"), r.path("keys.json"), r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), os.Getuid()))
 }
 
 func (r *rig) startDaemon() {
