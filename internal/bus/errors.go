@@ -14,12 +14,13 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/i18n"
 )
 
 // toDBus maps an error onto its D-Bus error: name, and what happened with what
-// to do now. What is foreign becomes Internal: a fixed sentence and an incident
+// to do now, in the person's language. What is foreign becomes Internal: a fixed sentence and an incident
 // number outside, the cause in the journal.
-func toDBus(err error, log *slog.Logger) *dbus.Error {
+func toDBus(err error, log *slog.Logger, lang *i18n.Printer) *dbus.Error {
 	var own *dbus.Error
 	if errors.As(err, &own) {
 		return own
@@ -33,7 +34,7 @@ func toDBus(err error, log *slog.Logger) *dbus.Error {
 	} else if f.Err != nil {
 		log.Info("refused", "code", f.Code, "cause", f.Err)
 	}
-	return dbus.NewError(ErrorName(f.Code), []any{text})
+	return dbus.NewError(ErrorName(f.Code), []any{lang.Say(text)})
 }
 
 // sentence is what happened and what to do now, with the figures of this case.
@@ -71,11 +72,11 @@ type errorProperty struct {
 	Counted bool
 }
 
-func toProperty(f *fault.Error) errorProperty {
+func toProperty(f *fault.Error, lang *i18n.Printer) errorProperty {
 	if f == nil {
 		return errorProperty{}
 	}
-	return errorProperty{ErrorName(f.Code), happened(f), f.Remedy, f.Counted}
+	return errorProperty{ErrorName(f.Code), lang.Say(happened(f)), lang.Say(f.Remedy), f.Counted}
 }
 
 func newIncident() string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/lock"
 )
 
@@ -65,6 +66,6 @@ const MaxBody = maxBody
 
 // ErrorProperty maps a fault to the property Error.
 func ErrorProperty(f *fault.Error) (name, message, remedy string, counted bool) {
-	p := toProperty(f)
+	p := toProperty(f, i18n.For(""))
 	return p.Name, p.Message, p.Remedy, p.Counted
 }

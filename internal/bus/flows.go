@@ -7,6 +7,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
@@ -69,15 +70,16 @@ type field struct {
 	Required bool
 }
 
-// promptMap is the property Prompt: what the step does not need is left out.
-func promptMap(p flow.Prompt) map[string]dbus.Variant {
+// promptMap is the property Prompt, in the person's language: what the step does
+// not need is left out.
+func promptMap(p flow.Prompt, lang *i18n.Printer) map[string]dbus.Variant {
 	fields := []field{}
 	for _, f := range p.Fields {
 		fields = append(fields, field(f))
 	}
 	out := map[string]dbus.Variant{
-		"title":  dbus.MakeVariant(p.Title),
-		"text":   dbus.MakeVariant(p.Text),
+		"title":  dbus.MakeVariant(lang.Say(p.Title)),
+		"text":   dbus.MakeVariant(lang.Say(p.Text)),
 		"fields": dbus.MakeVariant(fields),
 	}
 	for key, s := range map[string]string{
@@ -89,7 +91,11 @@ func promptMap(p flow.Prompt) map[string]dbus.Variant {
 		}
 	}
 	if len(p.Consequences) > 0 {
-		out["consequences"] = dbus.MakeVariant(p.Consequences)
+		said := make([]string, len(p.Consequences))
+		for i, c := range p.Consequences {
+			said[i] = lang.Say(c)
+		}
+		out["consequences"] = dbus.MakeVariant(said)
 	}
 	if len(p.RecoveryGroups) > 0 {
 		out["recovery-groups"] = dbus.MakeVariant(p.RecoveryGroups)
@@ -100,4 +106,12 @@ func promptMap(p flow.Prompt) map[string]dbus.Variant {
 		}
 	}
 	return out
+}
+
+// tongue is the language of the flow that a call is for; English for any other.
+func (c *call) tongue() *i18n.Printer {
+	if c.flow == nil {
+		return i18n.For("")
+	}
+	return i18n.For(c.flow.View().Locale)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/i18n"
 )
 
 // Properties are served here and not by godbus's prop package, since what a
@@ -92,9 +93,9 @@ func flowProperties(v flow.View) map[string]dbus.Variant {
 func flowChanging(v flow.View) map[string]dbus.Variant {
 	return map[string]dbus.Variant{
 		"Step":     dbus.MakeVariant(string(v.Step)),
-		"Prompt":   dbus.MakeVariant(promptMap(v.Prompt)),
+		"Prompt":   dbus.MakeVariant(promptMap(v.Prompt, i18n.For(v.Locale))),
 		"Methods":  dbus.MakeVariant(v.Methods),
 		"Progress": dbus.MakeVariant(v.Progress),
-		"Error":    dbus.MakeVariant(toProperty(v.Error)),
+		"Error":    dbus.MakeVariant(toProperty(v.Error, i18n.For(v.Locale))),
 	}
 }

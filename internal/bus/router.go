@@ -171,7 +171,7 @@ func (e *entry) Call(args ...any) (out []any, err error) {
 		if p := recover(); p != nil {
 			// The stack holds no argument values that are secret: those are bytes.
 			s.log.Error("panic in a call", "member", e.member, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			out, err = nil, toDBus(fmt.Errorf("panic in %s", e.member), s.log)
+			out, err = nil, toDBus(fmt.Errorf("panic in %s", e.member), s.log, c.tongue())
 		}
 	}()
 	s.touch()
@@ -184,12 +184,12 @@ func (e *entry) Call(args ...any) (out []any, err error) {
 	c.ctx = ctx
 	if isFlow(c.path) {
 		if c.flow, err = s.ownFlow(c); err != nil {
-			return nil, toDBus(err, s.log)
+			return nil, toDBus(err, s.log, c.tongue())
 		}
 	}
 	out, err = e.m.run(s, c)
 	if err != nil {
-		return nil, toDBus(err, s.log)
+		return nil, toDBus(err, s.log, c.tongue())
 	}
 	return out, nil
 }

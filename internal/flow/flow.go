@@ -45,6 +45,8 @@ type View struct {
 	Methods  []string
 	Progress float64
 	Error    *fault.Error
+	// Locale is the person's language as the client named it; empty for none.
+	Locale string
 }
 
 // Flow is one conversation. It is safe for concurrent use; answers are taken
@@ -88,7 +90,7 @@ type Flow struct {
 func (f *Flow) View() View {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	v := View{Kind: f.kind, Step: f.step, Prompt: f.prompt, Progress: f.progress, Error: f.err, Methods: []string{}}
+	v := View{Kind: f.kind, Locale: f.locale, Step: f.step, Prompt: f.prompt, Progress: f.progress, Error: f.err, Methods: []string{}}
 	if f.step.waits() {
 		v.Methods = f.methods()
 	}

@@ -152,11 +152,12 @@ func Mark(english string) string { return english }
 // T says an English text in the language. values are names and values, in
 // turn: T("Wait until {time}.", "time", "12:00").
 func (p *Printer) T(english string, values ...string) string {
-	text := english
-	if to, ok := p.texts[english]; ok {
-		text = to
-	}
-	return fill(text, values)
+	return fill(p.bySentence(english, p.exact), values)
+}
+
+func (p *Printer) exact(text string) (string, bool) {
+	to, ok := p.texts[text]
+	return to, ok
 }
 
 func fill(text string, values []string) string {
@@ -173,19 +174,22 @@ func fill(text string, values []string) string {
 // Say translates an English text whose values are filled in: as a whole, or
 // else sentence by sentence. What is not known stays as it is.
 func (p *Printer) Say(text string) string {
-	if p.tag == "en" || text == "" {
+	if p.tag == "en" {
 		return text
 	}
-	if to, ok := p.find(text); ok {
+	return p.bySentence(text, p.find)
+}
+
+// bySentence translates a text as a whole, or else each sentence of it that is
+// known: catalogs hold sentences, which texts share.
+func (p *Printer) bySentence(text string, find func(string) (string, bool)) string {
+	if to, ok := find(text); ok {
 		return to
 	}
 	sentences := sentencesOf(text)
-	if len(sentences) < 2 {
-		return text
-	}
 	known := false
 	for i, s := range sentences {
-		if to, ok := p.find(s); ok {
+		if to, ok := find(s); ok {
 			sentences[i], known = to, true
 		}
 	}
@@ -244,7 +248,7 @@ func sentencesOf(text string) []string {
 		if !strings.ContainsRune(".!?", rune(text[i])) || text[i+1] != ' ' {
 			continue
 		}
-		if c := text[i+2]; c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '\'' {
+		if c := text[i+2]; c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '\'' || c == '{' {
 			out = append(out, text[start:i+1])
 			start = i + 2
 		}
