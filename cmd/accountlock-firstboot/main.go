@@ -26,6 +26,11 @@ func main() {
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Now: time.Now, Version: version,
 	})
+	if ctx.Err() != nil && code != firstboot.ExitOpen {
+		// Ended from outside: by the signal, as the service manager expects it.
+		signal.Reset(syscall.SIGTERM)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+	}
 	stop()
 	os.Exit(code)
 }

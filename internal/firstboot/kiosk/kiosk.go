@@ -28,6 +28,7 @@ import (
 	"github.com/accountlock/accountlock/internal/firstboot/network"
 	"github.com/accountlock/accountlock/internal/firstboot/page"
 	"github.com/accountlock/accountlock/internal/firstboot/session"
+	"github.com/accountlock/accountlock/internal/firstboot/ticket"
 	"github.com/accountlock/accountlock/internal/i18n"
 )
 
@@ -71,6 +72,7 @@ type Kiosk struct {
 	refusal *page.Refusal // to be shown once
 	note    string
 	list    []network.Network // as it was shown last
+	found   []ticket.Ticket   // likewise
 	once    sync.Once
 }
 
@@ -245,6 +247,10 @@ func (k *Kiosk) route(w http.ResponseWriter, r *http.Request) {
 		k.support(w, r)
 	case "GET /language":
 		k.render(w, view{Title: "Language", Languages: i18n.Languages()})
+	case "GET /tickets":
+		k.tickets(w, r)
+	case "POST /tickets":
+		k.bring(w, r)
 	case "GET /networks":
 		k.networks(w, r)
 	case "POST /networks":

@@ -13,6 +13,7 @@ import (
 	"github.com/accountlock/accountlock/internal/firstboot/page"
 	"github.com/accountlock/accountlock/internal/firstboot/qr"
 	"github.com/accountlock/accountlock/internal/firstboot/session"
+	"github.com/accountlock/accountlock/internal/firstboot/ticket"
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/secret"
 )
@@ -32,6 +33,7 @@ type view struct {
 	Network   bool
 	Languages []i18n.Language
 	Networks  []network.Network
+	Tickets   []ticket.Ticket
 	// Tool: a page of the screen's own.
 	Tool bool
 	// Again: without JavaScript the page asks again by itself.
@@ -64,7 +66,7 @@ func where(v session.View, err error) string {
 	case v.Home:
 		return "home/" + v.State.LockReason + "/" + v.State.Connectivity + "/" + v.State.DeviceID + "/" + v.State.LostMessage["message"] + "/" + strconv.FormatBool(v.State.RetryAfter > 0)
 	}
-	return v.Flow.Kind + "/" + v.Flow.Step + "/" + v.Flow.Error.Name + "/" + strconv.Itoa(int(v.Flow.Progress*100)) + "/" + v.Flow.Text("user-code") + v.Flow.Text("challenge")
+	return strconv.FormatBool(v.Proving) + v.Flow.Kind + "/" + v.Flow.Step + "/" + v.Flow.Error.Name + "/" + strconv.Itoa(int(v.Flow.Progress*100)) + "/" + v.Flow.Text("user-code") + v.Flow.Text("challenge")
 }
 
 func (k *Kiosk) state(w http.ResponseWriter, r *http.Request) {
@@ -96,6 +98,9 @@ func (k *Kiosk) show(w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		out.Page = page.Step(p, s.Flow, k.o.Now())
+		if s.Proving {
+			out.Page = page.Proving(p, out.Page)
+		}
 		out.Again = len(out.Fields) == 0 && !out.Over
 	}
 	k.render(w, out)
@@ -200,6 +205,32 @@ func (k *Kiosk) speak(w http.ResponseWriter, r *http.Request) {
 	k.lang = i18n.For(tag)
 	k.mu.Unlock()
 	k.act(w, r, k.o.Session.Speak(r.Context(), tag))
+}
+
+func (k *Kiosk) tickets(w http.ResponseWriter, r *http.Request) {
+	found := ticket.Find(ticket.Places())
+	if len(found) == 0 {
+		k.act(w, r, ticket.ErrNone())
+		return
+	}
+	k.mu.Lock()
+	k.found = found
+	k.mu.Unlock()
+	k.render(w, view{Page: page.Page{Title: k.tongue().T("Choose the ticket")}, Tickets: found, Tool: true})
+}
+
+// bring hands in a ticket of the list that was shown last.
+func (k *Kiosk) bring(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.PostFormValue("ticket"))
+	k.mu.Lock()
+	found := k.found
+	k.mu.Unlock()
+	if err != nil || n < 0 || n >= len(found) {
+		http.Error(w, "no such ticket", http.StatusBadRequest)
+		return
+	}
+	_ = k.o.Session.Bring(r.Context(), found[n]) // the flow keeps its refusal
+	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 func (k *Kiosk) networks(w http.ResponseWriter, r *http.Request) {

@@ -172,6 +172,9 @@ func (m *Mode) choose(ctx context.Context, menu []choice) error {
 
 func (m *Mode) step(ctx context.Context, v session.View) error {
 	p := page.Step(m.Lang, v.Flow, m.Now())
+	if v.Proving {
+		p = page.Proving(m.Lang, p)
+	}
 	refusal := p.Refusal
 	p.Refusal = nil // it was shown when it came
 	if p.Over || len(p.Fields) == 0 {
@@ -234,6 +237,9 @@ func (m *Mode) around(p page.Page) []choice {
 			}
 			return err
 		}})
+	}
+	if p.Ticket {
+		out = append(out, choice{m.Lang.T("Look for a ticket on a USB stick"), m.tickets})
 	}
 	for _, f := range p.Fields {
 		if f.Secret {

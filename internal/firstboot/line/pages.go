@@ -4,10 +4,11 @@ package line
 
 import (
 	"context"
-	"fmt"
 
+	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/firstboot/network"
 	"github.com/accountlock/accountlock/internal/firstboot/page"
+	"github.com/accountlock/accountlock/internal/firstboot/ticket"
 	"github.com/accountlock/accountlock/internal/i18n"
 )
 
@@ -79,8 +80,22 @@ func (m *Mode) join(ctx context.Context, n network.Network) error {
 	}
 	m.printf("%s\n", m.Lang.T("Connecting; this takes up to half a minute."))
 	if err := m.Networks.Join(ctx, n, pass); err != nil {
-		return fmt.Errorf("%w", err)
+		return err
 	}
 	m.printf("%s\n", m.Lang.T("The device is connected to {network}.", "network", n.Name()))
 	return nil
+}
+
+func (m *Mode) tickets(ctx context.Context) error {
+	found := ticket.Find(ticket.Places())
+	if len(found) == 0 {
+		return ticket.ErrNone()
+	}
+	m.printf("%s\n", m.Lang.T("Choose the ticket"))
+	var menu []choice
+	for _, t := range found {
+		menu = append(menu, choice{console.Clean(t.Name), func(ctx context.Context) error { return m.Session.Bring(ctx, t) }})
+	}
+	menu = append(menu, choice{m.Lang.T("Back"), func(context.Context) error { return nil }})
+	return m.choose(ctx, menu)
 }

@@ -88,6 +88,13 @@ func (pg Page) Waiting(p *i18n.Printer, now time.Time) string {
 	return p.T("It goes on in {left} (at {time}).", "left", left, "time", at)
 }
 
+// Proving is a check's page while it is being solved.
+func Proving(p *i18n.Printer, pg Page) Page {
+	pg.Fields, pg.Working, pg.Progress = nil, true, -1
+	pg.Text = []string{p.T("The account service asks for a check; the device is doing it.")}
+	return pg
+}
+
 // Open is what is shown once the device is.
 func Open(p *i18n.Printer) Page {
 	return Page{Title: p.T("This device is open"), Text: []string{p.T("It goes on starting now.")}, Over: true}

@@ -35,6 +35,8 @@ type Page struct {
 	Keep   string
 	Fields []Field
 	Ways   []Way
+	// Ticket: a file may bring the answer.
+	Ticket bool
 	// Resend: the code can be sent again.
 	Resend bool
 	// Refusal is what went wrong last.
@@ -86,7 +88,6 @@ var wayLabels = []Way{
 	{"approve", i18n.Mark("Approve it from another device")},
 	{"offline-code", i18n.Mark("Use an offline code, without a network")},
 	{"recovery-code", i18n.Mark("Use the recovery code you wrote down")},
-	{"ticket", i18n.Mark("Use a ticket from a file or a USB stick")},
 	{WayRecover, i18n.Mark("Recover a forgotten password or account ID")},
 }
 
@@ -106,7 +107,7 @@ func rank(id string) int {
 			return i
 		}
 	}
-	return len(wayLabels) - 2 // an unknown way stands before recovery
+	return len(wayLabels) - 1 // an unknown way stands before recovery
 }
 
 // WayLabel words one way.
@@ -181,8 +182,6 @@ var fieldLabels = map[string]string{
 	"captcha":       i18n.Mark("Answer to the check"),
 	"confirm":       i18n.Mark("I have read this; go on"),
 	"recovery-code": i18n.Mark("Recovery code"),
-	"ticket":        i18n.Mark("Ticket"),
-	"grant":         i18n.Mark("Ticket"),
 }
 
 // factLabels are the words for what a prompt holds; a key that is not here is
@@ -211,7 +210,7 @@ func Step(p *i18n.Printer, s busclient.Snapshot, now time.Time) Page {
 		Ways: Ways(p, s.Methods), Resend: s.Text("sent-to") != "" && len(s.Fields) > 0,
 		Progress: s.Progress, Working: s.Step == "working",
 		Over: s.Step == "done" || s.Step == "failed",
-		Keep: console.Clean(s.Text("recovery-code")),
+		Keep: console.Clean(s.Text("recovery-code")), Ticket: s.Step == "offline-code",
 	}
 	out.Ways = slices.DeleteFunc(out.Ways, func(w Way) bool { return w.ID == s.Step }) // here already
 	switch {

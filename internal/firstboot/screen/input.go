@@ -11,8 +11,8 @@ import (
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
-// maxInput is as long as the daemon takes an answer.
-const maxInput = 1024
+// maxInput is as long as the daemon takes an answer: a ticket may be pasted.
+const maxInput = 4096
 
 // input is one line to type into. It is no widget of a library: what is typed
 // may be a password, and is kept in one place that can be wiped.

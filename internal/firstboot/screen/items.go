@@ -8,8 +8,10 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/accountlock/accountlock/internal/console"
 	"github.com/accountlock/accountlock/internal/firstboot/network"
 	"github.com/accountlock/accountlock/internal/firstboot/page"
+	"github.com/accountlock/accountlock/internal/firstboot/ticket"
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/secret"
 )
@@ -31,7 +33,11 @@ func (m *model) page() page.Page {
 	case m.view.Home:
 		return page.Home(m.o.Lang, m.view.State, m.view.Flow.Methods, m.view.At)
 	}
-	return page.Step(m.o.Lang, m.view.Flow, m.o.Now())
+	p := page.Step(m.o.Lang, m.view.Flow, m.o.Now())
+	if m.view.Proving {
+		p = page.Proving(m.o.Lang, p)
+	}
+	return p
 }
 
 // items returns what can be chosen on the page that is shown.
@@ -92,6 +98,9 @@ func (m *model) stepItems(p page.Page) []item {
 	}
 	if secret {
 		out = append(out, m.showItem())
+	}
+	if p.Ticket {
+		out = append(out, m.doItem(m.o.Lang.T("Look for a ticket on a USB stick"), m.tickets))
 	}
 	if p.Resend {
 		out = append(out, m.doItem(m.o.Lang.T("Send the code again"), func(ctx context.Context) did {
@@ -170,6 +179,20 @@ func (m *model) support(device, challenge string) func(context.Context) did {
 		}
 		return did{open: &tool{page: page.Support(m.o.Lang, contacts, device, challenge)}}
 	}
+}
+
+func (m *model) tickets(context.Context) did {
+	found := ticket.Find(ticket.Places())
+	if len(found) == 0 {
+		return did{err: ticket.ErrNone()}
+	}
+	t := &tool{page: page.Page{Title: m.o.Lang.T("Choose the ticket")}}
+	for _, f := range found {
+		t.items = append(t.items, m.doItem(console.Clean(f.Name), func(ctx context.Context) did {
+			return did{err: m.o.Session.Bring(ctx, f), close: true}
+		}))
+	}
+	return did{open: t}
 }
 
 func (m *model) languages() tea.Cmd {

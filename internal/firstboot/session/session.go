@@ -18,6 +18,8 @@ import (
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/firstboot/page"
+	"github.com/accountlock/accountlock/internal/firstboot/ticket"
+	"github.com/accountlock/accountlock/internal/proofofwork"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
@@ -31,6 +33,9 @@ type Session struct {
 	client *busclient.Client
 	flow   *busclient.Flow
 	tag    string
+	// check is the one that was solved last, or is being solved: proving.
+	check   string
+	proving bool
 	// away: the person left the first page into the flow.
 	away bool
 }
@@ -46,6 +51,8 @@ type View struct {
 	Home bool
 	// Flow is the flow as it stands.
 	Flow busclient.Snapshot
+	// Proving: the check that a person is there is being solved.
+	Proving bool
 	// Trouble kept a flow from being begun; nil for none.
 	Trouble *busclient.Failure
 }
@@ -173,11 +180,38 @@ func (s *Session) Look(ctx context.Context) (View, error) {
 		s.poke() // once more, with a new flow
 		return v, nil
 	}
+	if v.Flow.Step == "captcha" && !v.Home {
+		s.prove(v.Flow.Text("captcha"))
+		v.Proving = s.proving
+	}
 	if v.Home && over(v.Flow) {
 		s.flow = nil // ended while nobody used it
 		s.poke()
 	}
 	return v, nil
+}
+
+// proveTime bounds the work for a check.
+const proveTime = time.Minute
+
+// prove solves a check (a proof of work) and answers it: nobody has to read or
+// click. Where that fails the field stays for a person. s.mu is held.
+func (s *Session) prove(check string) {
+	if check == "" || check == s.check || s.proving {
+		return
+	}
+	s.check, s.proving = check, true
+	go func() {
+		ctx, stop := context.WithTimeout(context.Background(), proveTime)
+		defer stop()
+		if answer, err := proofofwork.Solve(ctx, check); err == nil {
+			_ = s.Submit(ctx, map[string]any{"captcha": answer}) // the flow keeps a refusal
+		}
+		s.mu.Lock()
+		s.proving = false
+		s.mu.Unlock()
+		s.poke()
+	}()
 }
 
 func over(f busclient.Snapshot) bool { return f.Step == "done" || f.Step == "failed" }
@@ -260,6 +294,15 @@ func (s *Session) Submit(ctx context.Context, answer map[string]any) error {
 		return fail
 	}
 	return nil
+}
+
+// Bring hands in a ticket.
+func (s *Session) Bring(ctx context.Context, t ticket.Ticket) error {
+	code, err := t.Read()
+	if err != nil {
+		return err
+	}
+	return s.Submit(ctx, map[string]any{"code": code})
 }
 
 // Resend has the code sent again.
