@@ -33,6 +33,10 @@ test                  tmux                             tmux
 test                  /usr/bin/chromium                chromium
 test                  node                             nodejs
 test                  npm                              npm
+test                  Xvfb                             xvfb
+test                  /usr/lib/python3/dist-packages/gi  python3-gi
+test                  /usr/share/doc/gir1.2-gtk-4.0    gir1.2-gtk-4.0
+test                  import                           imagemagick
 '
 
 die() {

@@ -113,28 +113,6 @@ func TestEveryCatalogHasTheSameTextsAndValues(t *testing.T) {
 	}
 }
 
-func TestNothingIsTranslatedThatNobodySays(t *testing.T) {
-	said := map[string]bool{}
-	for _, s := range sources(t) {
-		for _, sentence := range i18n.SentencesOf(s.text) {
-			said[sentence] = true
-		}
-	}
-	p := i18n.For("de")
-	for english := range read(t, "de").Texts {
-		if strings.Contains(english, "{") || said[english] {
-			continue // a value's name is the catalog's own
-		}
-		found := slices.Contains(alsoSaid, english)
-		for s := range said {
-			found = found || strings.Contains(s, english)
-		}
-		if !found {
-			t.Errorf("%q is said nowhere (%s)", english, p.Say(english))
-		}
-	}
-}
-
 func TestDaysAndMonthsAreComplete(t *testing.T) {
 	for _, l := range i18n.Languages() {
 		d := read(t, l.Tag).Dates

@@ -137,7 +137,7 @@ func fromCode(t *testing.T, path string) []source {
 				})
 			}
 		case *ast.AssignStmt:
-			if sel, ok := n.Lhs[0].(*ast.SelectorExpr); ok && prompts && (promptKeys[sel.Sel.Name] || sel.Sel.Name == "Message" || sel.Sel.Name == "Remedy") {
+			if sel, ok := n.Lhs[0].(*ast.SelectorExpr); ok && (prompts && promptKeys[sel.Sel.Name] || sel.Sel.Name == "Message" || sel.Sel.Name == "Remedy") {
 				add(n.Rhs[0], true)
 			}
 		}
