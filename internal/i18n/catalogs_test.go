@@ -63,8 +63,9 @@ func TestWhateverTheCodeSaysIsTranslated(t *testing.T) {
 		p := i18n.For(l.Tag)
 		for _, s := range all {
 			for _, sentence := range i18n.SentencesOf(s.text) {
-				sentence = strings.TrimSpace(sentence)
-				if slices.ContainsFunc(forMachines, func(m string) bool { return strings.HasPrefix(sentence, m) }) || sentence == "{}" {
+				// A value in front is a sentence of its own.
+				sentence = strings.TrimPrefix(strings.TrimSpace(sentence), "{} ")
+				if slices.ContainsFunc(forMachines, func(m string) bool { return strings.HasPrefix(sentence, m) }) || strings.Trim(sentence, "{} ") == "" {
 					continue
 				}
 				if !s.filled {

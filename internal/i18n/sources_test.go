@@ -137,8 +137,17 @@ func fromCode(t *testing.T, path string) []source {
 				})
 			}
 		case *ast.AssignStmt:
-			if sel, ok := n.Lhs[0].(*ast.SelectorExpr); ok && (prompts && promptKeys[sel.Sel.Name] || sel.Sel.Name == "Message" || sel.Sel.Name == "Remedy") {
-				add(n.Rhs[0], true)
+			for i, l := range n.Lhs {
+				sel, ok := l.(*ast.SelectorExpr)
+				if !ok || i >= len(n.Rhs) || (!prompts || !promptKeys[sel.Sel.Name]) && sel.Sel.Name != "Message" && sel.Sel.Name != "Remedy" {
+					continue
+				}
+				if more, ok := n.Rhs[i].(*ast.CallExpr); ok && called(more) == "append" {
+					for _, e := range more.Args[1:] {
+						add(e, true)
+					}
+				}
+				add(n.Rhs[i], true)
 			}
 		}
 		return true
