@@ -27,6 +27,9 @@ import (
 type Machine struct {
 	// Root is the root of the filesystem that is read; empty is the real one.
 	Root string
+	// TPM returns the name that the TPM gives the machine, for the source `tpm`; nil
+	// is a machine without one, and so is an error.
+	TPM func() (string, error)
 }
 
 // The bounds on what is read from the kernel and sent to the account service.

@@ -224,3 +224,18 @@ func TestVerifiedBootIsWhatFirmwareOrKernelSay(t *testing.T) {
 		}
 	}
 }
+
+func TestATPMNamesTheMachineWhereThereIsOne(t *testing.T) {
+	m := device.Machine{Root: t.TempDir()}
+	if got := m.Identities([]string{"tpm"}, nil); len(got) != 0 {
+		t.Errorf("without one: %v", got)
+	}
+	m.TPM = func() (string, error) { return "000b01", nil }
+	if got := m.Identities([]string{"tpm"}, nil); len(got) != 1 || got[0] != digest("tpm", "000b01") {
+		t.Errorf("got %v", got)
+	}
+	m.TPM = func() (string, error) { return "half a name", os.ErrDeadlineExceeded }
+	if got := m.Identities([]string{"tpm"}, nil); len(got) != 0 {
+		t.Errorf("one that does not answer: %v", got)
+	}
+}

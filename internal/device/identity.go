@@ -64,7 +64,10 @@ func (m Machine) Identities(sources []string, random []byte) []Identity {
 			}
 		case s == "record" && len(random) >= minRandom:
 			add(s, string(random))
-		default: // tpm: the TPM gives no name yet; it is passed over
+		case s == "tpm" && m.TPM != nil:
+			if v, err := m.TPM(); err == nil {
+				add(s, v)
+			}
 		}
 	}
 	return out
