@@ -187,12 +187,15 @@ func (e IdentitySource) Valid() bool {
 // Defines values for JWKCrv.
 const (
 	Ed25519 JWKCrv = "Ed25519"
+	P256    JWKCrv = "P-256"
 )
 
 // Valid indicates whether the value is a known member of the JWKCrv enum.
 func (e JWKCrv) Valid() bool {
 	switch e {
 	case Ed25519:
+		return true
+	case P256:
 		return true
 	default:
 		return false
@@ -201,12 +204,15 @@ func (e JWKCrv) Valid() bool {
 
 // Defines values for JWKKty.
 const (
+	EC  JWKKty = "EC"
 	OKP JWKKty = "OKP"
 )
 
 // Valid indicates whether the value is a known member of the JWKKty enum.
 func (e JWKKty) Valid() bool {
 	switch e {
+	case EC:
+		return true
 	case OKP:
 		return true
 	default:
@@ -339,7 +345,8 @@ type DeviceName = string
 type EnrolRequest struct {
 	Identities []Identity `json:"identities"`
 
-	// Key A public key (RFC 7517, RFC 8037).
+	// Key A public key (RFC 7517): Ed25519 (RFC 8037), or, for a device whose key lies in a TPM, P-256 (RFC 7518, section 6.2). The service's own keys
+	// are Ed25519.
 	Key   JWK     `json:"key"`
 	Model *string `json:"model,omitempty"`
 }
@@ -400,7 +407,8 @@ type FlowStep struct {
 
 // Identity One name that the hardware gives itself.
 type Identity struct {
-	// Digest base64url without padding of SHA-256 over `accountlock-identity-v1`, a zero byte, the source, a zero byte and the value.
+	// Digest base64url without padding of SHA-256 over `accountlock-identity-v1`, a zero byte, the source, a zero byte and the value. The value of `tpm`
+	// is the name of the endorsement key on P-256 (TCG EK Credential Profile, template L-2), in lower-case hex.
 	Digest string         `json:"digest"`
 	Source IdentitySource `json:"source"`
 }
@@ -408,12 +416,16 @@ type Identity struct {
 // IdentitySource defines model for Identity.Source.
 type IdentitySource string
 
-// JWK A public key (RFC 7517, RFC 8037).
+// JWK A public key (RFC 7517): Ed25519 (RFC 8037), or, for a device whose key lies in a TPM, P-256 (RFC 7518, section 6.2). The service's own keys
+// are Ed25519.
 type JWK struct {
 	Crv JWKCrv  `json:"crv"`
 	Kid *string `json:"kid,omitempty"`
 	Kty JWKKty  `json:"kty"`
 	X   string  `json:"x"`
+
+	// Y For EC alone.
+	Y *string `json:"y,omitempty"`
 }
 
 // JWKCrv defines model for JWK.Crv.

@@ -4,13 +4,16 @@ package accountapi
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"strings"
 
@@ -29,7 +32,9 @@ const (
 
 const (
 	signatureLabel = "device"
-	algorithm      = "ed25519"
+	// The algorithms (RFC 9421, 3.3.6 and 3.3.4), one for each kind of key.
+	algEd25519 = "ed25519"
+	algP256    = "ecdsa-p256-sha256"
 )
 
 // components are what a signature covers, in this order and no other.
@@ -55,12 +60,12 @@ func SignRequest(r *http.Request, body []byte, signer crypto.Signer, keyID, nonc
 	}
 	list.Params.Add("keyid", keyID)
 	list.Params.Add("nonce", nonce)
-	list.Params.Add("alg", algorithm)
+	list.Params.Add("alg", algorithmOf(signer.Public()))
 	params, err := httpsfv.Marshal(httpsfv.List{list})
 	if err != nil {
 		return fmt.Errorf("cannot encode signature parameters: %w", err)
 	}
-	sig, err := signer.Sign(rand.Reader, signatureBase(r, params), crypto.Hash(0))
+	sig, err := sign(signer, signatureBase(r, params))
 	if err != nil {
 		return fmt.Errorf("cannot sign the request: %w", err)
 	}
@@ -69,11 +74,40 @@ func SignRequest(r *http.Request, body []byte, signer crypto.Signer, keyID, nonc
 	return nil
 }
 
+// algorithmOf returns the algorithm that a key of this kind signs with.
+func algorithmOf(key crypto.PublicKey) string {
+	if _, ok := key.(*ecdsa.PublicKey); ok {
+		return algP256
+	}
+	return algEd25519
+}
+
+func sign(signer crypto.Signer, base []byte) ([]byte, error) {
+	if algorithmOf(signer.Public()) == algEd25519 {
+		return signer.Sign(rand.Reader, base, crypto.Hash(0))
+	}
+	digest := sha256.Sum256(base)
+	der, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	// RFC 9421, 3.3.4: both numbers in full, where a crypto.Signer gives ASN.1.
+	var n struct{ R, S *big.Int }
+	if rest, err := asn1.Unmarshal(der, &n); err != nil || len(rest) > 0 || n.R.Sign() <= 0 || n.S.Sign() <= 0 || n.R.BitLen() > 8*p256Size || n.S.BitLen() > 8*p256Size {
+		return nil, errors.New("the signature is none of ECDSA on P-256")
+	}
+	out := make([]byte, 2*p256Size)
+	n.R.FillBytes(out[:p256Size])
+	n.S.FillBytes(out[p256Size:])
+	return out, nil
+}
+
 // RequestSignature is what a request says of its signature, not yet verified.
 type RequestSignature struct {
 	KeyID string
 	Nonce string
 
+	alg  string
 	base []byte
 	sig  []byte
 }
@@ -101,8 +135,7 @@ func ParseSignature(r *http.Request, body []byte) (*RequestSignature, error) {
 		return nil, err
 	}
 	out := &RequestSignature{base: signatureBase(r, params), sig: sig}
-	alg := ""
-	for name, into := range map[string]*string{"keyid": &out.KeyID, "nonce": &out.Nonce, "alg": &alg} {
+	for name, into := range map[string]*string{"keyid": &out.KeyID, "nonce": &out.Nonce, "alg": &out.alg} {
 		v, ok := list.Params.Get(name)
 		if !ok {
 			return nil, fmt.Errorf("%w: no parameter %s", ErrBadSignature, name)
@@ -111,15 +144,27 @@ func ParseSignature(r *http.Request, body []byte) (*RequestSignature, error) {
 			return nil, fmt.Errorf("%w: parameter %s is no string", ErrBadSignature, name)
 		}
 	}
-	if len(list.Params.Names()) != 3 || alg != algorithm {
-		return nil, fmt.Errorf("%w: its parameters must be keyid, nonce and alg=ed25519, and no other", ErrBadSignature)
+	if len(list.Params.Names()) != 3 || out.alg != algEd25519 && out.alg != algP256 {
+		return nil, fmt.Errorf("%w: its parameters must be keyid, nonce and alg, %s or %s, and no other", ErrBadSignature, algEd25519, algP256)
 	}
 	return out, nil
 }
 
-// Verify returns ErrBadSignature unless the request was signed by key.
-func (s *RequestSignature) Verify(key ed25519.PublicKey) error {
-	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, s.base, s.sig) {
+// Verify returns ErrBadSignature unless the request was signed by key, and says
+// so itself: the key decides the algorithm, not the request.
+func (s *RequestSignature) Verify(key crypto.PublicKey) error {
+	holds := false
+	switch k := key.(type) {
+	case ed25519.PublicKey:
+		holds = s.alg == algEd25519 && len(k) == ed25519.PublicKeySize && ed25519.Verify(k, s.base, s.sig)
+	case *ecdsa.PublicKey:
+		if s.alg != algP256 || len(s.sig) != 2*p256Size {
+			return ErrBadSignature
+		}
+		digest := sha256.Sum256(s.base)
+		holds = ecdsa.Verify(k, digest[:], new(big.Int).SetBytes(s.sig[:p256Size]), new(big.Int).SetBytes(s.sig[p256Size:]))
+	}
+	if !holds {
 		return ErrBadSignature
 	}
 	return nil

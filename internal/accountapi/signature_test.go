@@ -4,6 +4,7 @@ package accountapi_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -31,7 +32,7 @@ func publicOf(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed255
 var content = []byte(`{"step":"password"}`)
 
 // signedRequest returns a request as the service receives it.
-func requestOf(t testing.TB, key ed25519.PrivateKey) *http.Request {
+func requestOf(t testing.TB, key crypto.Signer) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodPost, "https://Service.example:443/v1/flows/flow-1", bytes.NewReader(content))
 	if err != nil {
@@ -46,7 +47,7 @@ func requestOf(t testing.TB, key ed25519.PrivateKey) *http.Request {
 	return in
 }
 
-func verify(r *http.Request, body []byte, key ed25519.PublicKey) error {
+func verify(r *http.Request, body []byte, key crypto.PublicKey) error {
 	s, err := accountapi.ParseSignature(r, body)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ import (
 	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/machine"
 	"github.com/accountlock/accountlock/internal/record"
+	"github.com/accountlock/accountlock/internal/tpm"
 )
 
 // Options are what Run is told from outside.
@@ -123,7 +124,8 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 		Record: store, Marker: marker,
 		Gate: newGate(o.Config), Resetter: flow.NoReset{}, Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
-		Hardware: hardware{sources: o.Config.Device.Identity},
+		Chip:     chip(o.Config),
+		Hardware: hardware{machineOf(o.Config), o.Config.Device.Identity},
 		Random:   rand.Reader,
 	}, evidence, o.Log)
 	p.flows = flow.NewManager(ctx, p.keeper, o.Log)
@@ -203,4 +205,20 @@ func (h hardware) Identities(recordID []byte) []flow.Identity {
 		out = append(out, flow.Identity{Source: i.Source, Digest: i.Digest})
 	}
 	return out
+}
+
+// machineOf returns the machine, which its TPM names where there is one.
+func machineOf(c config.Config) device.Machine {
+	if c.TPM.Mode == config.TPMOff {
+		return device.Machine{}
+	}
+	return device.Machine{TPM: func() (string, error) { return tpm.Endorsement(c.TPM.Device) }}
+}
+
+// chip returns where the device's key is kept: nil without a TPM.
+func chip(c config.Config) flow.Chip {
+	if c.TPM.Mode == config.TPMOff {
+		return nil
+	}
+	return tpm.Keys{Device: c.TPM.Device}
 }

@@ -27,6 +27,12 @@ func (r *report) tpmDetails(reading record.Reading) map[string]string {
 	if reading.Counter > 0 {
 		d["record-counter"] = strconv.FormatUint(reading.Counter, 10)
 	}
+	if r := reading.Record; r.HasKey() {
+		d["device-key"] = "in the record"
+		if len(r.DeviceKeyTPM) > 0 {
+			d["device-key"] = "in the TPM"
+		}
+	}
 	if reading.TPMErr != nil {
 		d["error"] = reading.TPMErr.Error()
 	}

@@ -4,6 +4,7 @@ package flow
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"io"
@@ -18,7 +19,11 @@ func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
-	creds := Credentials{ID: r.DeviceID, Key: ed25519.NewKeyFromSeed(r.DeviceKey)}
+	key, err := k.signer(r)
+	if err != nil {
+		return Credentials{}, err
+	}
+	creds := Credentials{ID: r.DeviceID, Key: key}
 	if creds.ID != "" {
 		return creds, nil
 	}
@@ -42,20 +47,22 @@ func (k *Keeper) ensureKey() (lock.Record, error) {
 	k.mu.Lock()
 	have := k.record
 	k.mu.Unlock()
-	if len(have.DeviceKey) == ed25519.SeedSize {
+	if have.HasKey() {
 		return have, nil
 	}
-	key, identity := make([]byte, ed25519.SeedSize), make([]byte, 16)
-	for _, b := range [][]byte{key, identity} {
-		if _, err := io.ReadFull(k.ports.Random, b); err != nil {
-			return lock.Record{}, fault.New(fault.Internal, err)
-		}
+	fresh, err := k.newKey()
+	if err != nil {
+		return lock.Record{}, err
 	}
-	err := k.amend(true, true, func(r lock.Record) lock.Record {
-		if len(r.DeviceKey) == ed25519.SeedSize {
+	err = k.amend(true, true, func(r lock.Record) lock.Record {
+		if r.HasKey() {
 			return r // another call was quicker
 		}
-		r.DeviceKey, r.Identity = key, identity
+		r.DeviceKey, r.DeviceKeyTPM = fresh.DeviceKey, fresh.DeviceKeyTPM
+		if len(r.Identity) == 0 {
+			// One that is there already names the device, whatever became of its key.
+			r.Identity = fresh.Identity
+		}
 		return r
 	}, nil)
 	if err != nil {
@@ -67,14 +74,58 @@ func (k *Keeper) ensureKey() (lock.Record, error) {
 	return k.record, nil
 }
 
+// newKey returns a record with a new key and a new identity: a key in the chip
+// where there is one, otherwise the seed of an Ed25519 key.
+func (k *Keeper) newKey() (lock.Record, error) {
+	r := lock.Record{Identity: make([]byte, 16)}
+	if k.ports.Chip != nil {
+		blob, err := k.ports.Chip.NewKey()
+		if err != nil {
+			k.log.Info("the device's key is made without a TPM", "error", err)
+		}
+		r.DeviceKeyTPM = blob
+	}
+	random := [][]byte{r.Identity}
+	if len(r.DeviceKeyTPM) == 0 {
+		r.DeviceKey = make([]byte, ed25519.SeedSize)
+		random = append(random, r.DeviceKey)
+	}
+	for _, b := range random {
+		if _, err := io.ReadFull(k.ports.Random, b); err != nil {
+			return lock.Record{}, fault.New(fault.Internal, err)
+		}
+	}
+	return r, nil
+}
+
+// signer returns the key of a record that has one.
+func (k *Keeper) signer(r lock.Record) (crypto.Signer, error) {
+	if len(r.DeviceKey) == ed25519.SeedSize {
+		return ed25519.NewKeyFromSeed(r.DeviceKey), nil
+	}
+	if k.ports.Chip == nil {
+		return nil, fault.New(fault.StorageFailed, errors.New("the device's key lies in a TPM, and none is used"))
+	}
+	key, err := k.ports.Chip.Signer(r.DeviceKeyTPM)
+	if err != nil {
+		return nil, fault.New(fault.StorageFailed, err)
+	}
+	return key, nil
+}
+
 // resumeCredentials returns the credentials on record, without enrolling.
 func (k *Keeper) resumeCredentials() (Credentials, error) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.record.DeviceID == "" || len(k.record.DeviceKey) != ed25519.SeedSize {
+	r := k.record
+	k.mu.Unlock()
+	if r.DeviceID == "" || !r.HasKey() {
 		return Credentials{}, fault.New(fault.DeviceUnknown, nil)
 	}
-	return Credentials{ID: k.record.DeviceID, Key: ed25519.NewKeyFromSeed(k.record.DeviceKey)}, nil
+	key, err := k.signer(r)
+	if err != nil {
+		return Credentials{}, err
+	}
+	return Credentials{ID: r.DeviceID, Key: key}, nil
 }
 
 // enrolAgain brings the device's own key back to a service that does not know it

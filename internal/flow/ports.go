@@ -11,7 +11,7 @@ package flow
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"io"
 	"time"
 
@@ -21,8 +21,18 @@ import (
 
 // Credentials are what a device proves itself with at the account service.
 type Credentials struct {
-	ID  string
-	Key ed25519.PrivateKey
+	ID string
+	// Key is an Ed25519 key or, in a TPM, one of ECDSA on P-256.
+	Key crypto.Signer
+}
+
+// Chip keeps the device's key where it cannot be read: in a TPM. Its errors are
+// for the log; without one the key is the record's.
+type Chip interface {
+	// NewKey makes a key and returns the blob by which the chip finds it again.
+	NewKey() (blob []byte, err error)
+	// Signer returns the key in a blob. It asks the chip for each signature.
+	Signer(blob []byte) (crypto.Signer, error)
 }
 
 // Identity is one name that the hardware gives itself, as a digest.
@@ -201,6 +211,8 @@ type Ports struct {
 	// Time is shared with who checks certificates; nil is one of the keeper's own.
 	Time     *Time
 	Hardware Hardware
+	// Chip may be nil.
+	Chip Chip
 	// Random is a source of cryptographic randomness.
 	Random io.Reader
 }

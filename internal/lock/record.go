@@ -34,6 +34,8 @@ type Record struct {
 	DeviceID string `json:"device_id,omitempty"`
 	// DeviceKey is the seed of the device's Ed25519 key. Secret.
 	DeviceKey []byte `json:"device_key,omitempty"`
+	// DeviceKeyTPM is the device's key as its TPM keeps it, instead of DeviceKey.
+	DeviceKeyTPM []byte `json:"device_key_tpm,omitempty"`
 	// Identity is the random identity of this record (source `record`).
 	Identity []byte `json:"identity,omitempty"`
 	// Armed: after a reset, ask for the account.
@@ -89,9 +91,15 @@ func (r Record) String() string {
 // GoString keeps them out of %#v.
 func (r Record) GoString() string { return r.String() }
 
+// HasKey reports whether the device has a key.
+func (r Record) HasKey() bool { return len(r.DeviceKey) == deviceKeySize || len(r.DeviceKeyTPM) > 0 }
+
+// deviceKeySize is the size of the seed of an Ed25519 key (RFC 8032).
+const deviceKeySize = 32
+
 // Blank reports whether nothing was ever written to the record.
 func (r Record) Blank() bool {
-	return r.DeviceID == "" && len(r.DeviceKey) == 0 && !r.Armed && r.Link == Link{}
+	return r.DeviceID == "" && len(r.DeviceKey)+len(r.DeviceKeyTPM) == 0 && !r.Armed && r.Link == Link{}
 }
 
 // state returns what the record alone says, the marker left aside.

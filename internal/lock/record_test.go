@@ -150,12 +150,12 @@ func TestTheDeviceKeyIsNotPrinted(t *testing.T) {
 
 // The JSON form is a format: names may be added, none renamed or left out.
 func TestTheRecordsNamesAreAFormat(t *testing.T) {
-	const golden = `{"device_id":"d","device_key":"AQ==","identity":"Ag==","armed":true,"account_id":"1","hint":"h","link":{"id":"l","generation":2},` +
-		`"linked_at":3,"marker_hash":"Aw==","recovery_hash":"BA==","lost":true,"lost_message":"m","lost_contact":"c","rebuilt":true,"distrusted":true,` +
+	const golden = `{"device_id":"d","device_key":"AQ==","device_key_tpm":"CQ==","identity":"Ag==","armed":true,"account_id":"1","hint":"h","link":{"id":"l","generation":2},` +
+		`"linked_at":3,"marker_hash":"Aw==","recovery_hash":"BA==","lost":true,"lost_message":"m","lost_contact":"c","rebuilt":true,"distrusted":true,"doubt":"bad-mac",` +
 		`"key_set":{"number":4,"keys":[{"id":"k","public":"BQ=="}]},"wait":{"seconds":5,"boot_id":"b","until":6},"trusted_time":7}`
 	r := lock.Record{
-		DeviceID: "d", DeviceKey: []byte{1}, Identity: []byte{2}, Armed: true, AccountID: "1", Hint: "h", Link: lock.Link{ID: "l", Generation: 2},
-		LinkedAt: 3, MarkerHash: []byte{3}, RecoveryHash: []byte{4}, Lost: true, LostMessage: "m", LostContact: "c", Rebuilt: true, Distrusted: true,
+		DeviceID: "d", DeviceKey: []byte{1}, DeviceKeyTPM: []byte{9}, Identity: []byte{2}, Armed: true, AccountID: "1", Hint: "h", Link: lock.Link{ID: "l", Generation: 2},
+		LinkedAt: 3, MarkerHash: []byte{3}, RecoveryHash: []byte{4}, Lost: true, LostMessage: "m", LostContact: "c", Rebuilt: true, Distrusted: true, Doubt: lock.TPMBadMAC,
 		KeySet: lock.KeySet{Number: 4, Keys: []lock.ServiceKey{{ID: "k", Public: []byte{5}}}}, Wait: lock.Wait{Seconds: 5, BootID: "b", Until: 6}, TrustedTime: 7,
 	}
 	if got := dump(t, r); got != golden {

@@ -65,7 +65,7 @@ func TestNothingThatCouldOpenTheDeviceIsTakenFromARecordThatNobodyVouchesFor(t *
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %s", dump(t, got))
 	}
-	r.DeviceKey = nil
+	r.DeviceKey, r.DeviceKeyTPM = nil, []byte{4}
 	if got := r.Unvouched(lock.TPMKeyLost); got.DeviceID != "" {
 		t.Error("a device whose key is lost goes on under its name without being enrolled")
 	}

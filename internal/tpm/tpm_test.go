@@ -4,6 +4,9 @@ package tpm_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/sha256"
 	"errors"
 	"net"
 	"os"
@@ -347,6 +350,58 @@ func TestATPMThatIsFullOfWhatOthersLeftIsEmptied(t *testing.T) {
 		}
 	})
 	in(t, m, func(s *tpm.Session) { must(s.Unseal(blob))(t) })
+}
+
+func TestADeviceKeyNeverLeavesTheTPMAndSigns(t *testing.T) {
+	m, other := tpmtest.Start(t), tpmtest.Start(t)
+	blob := must(tpm.Keys{Device: m.Device()}.NewKey())(t)
+	key := must(tpm.Keys{Device: m.Device()}.Signer(blob))(t)
+	digest := sha256.Sum256([]byte("what is signed"))
+	for range 3 {
+		sig := must(key.Sign(nil, digest[:], crypto.SHA256))(t)
+		if !ecdsa.VerifyASN1(key.Public().(*ecdsa.PublicKey), digest[:], sig) {
+			t.Error("the signature does not hold")
+		}
+		m.Reboot()
+	}
+	if _, err := key.Sign(nil, digest[:], crypto.SHA512); err == nil {
+		t.Error("signs something else")
+	}
+	foreign := must(tpm.Keys{Device: other.Device()}.Signer(blob))(t)
+	if _, err := foreign.Sign(nil, digest[:], crypto.SHA256); says(err) != lock.TPMKeyLost {
+		t.Errorf("another TPM: %v", err)
+	}
+	for _, bad := range [][]byte{nil, blob[:9], must(sealed(t, m))(t)} {
+		if _, err := (tpm.Keys{Device: m.Device()}).Signer(bad); err == nil {
+			t.Errorf("%d bytes are taken for a key", len(bad))
+		}
+	}
+	m.Off()
+	if _, err := key.Sign(nil, digest[:], crypto.SHA256); says(err) != lock.TPMAbsent {
+		t.Errorf("without the TPM: %v", err)
+	}
+}
+
+func sealed(t *testing.T, m *tpmtest.TPM) (blob []byte, err error) {
+	in(t, m, func(s *tpm.Session) { blob, err = s.Seal([]byte("x")) })
+	return blob, err
+}
+
+func TestTheEndorsementKeyNamesTheTPM(t *testing.T) {
+	m, other := tpmtest.Start(t), tpmtest.Start(t)
+	name := must(tpm.Endorsement(m.Device()))(t)
+	m.Clear()
+	m.Reboot()
+	if got := must(tpm.Endorsement(m.Device()))(t); got != name || len(name) != 2*34 {
+		t.Errorf("%s, and then %s", name, got)
+	}
+	if must(tpm.Endorsement(other.Device()))(t) == name {
+		t.Error("another TPM has the same name")
+	}
+	m.Off()
+	if _, err := tpm.Endorsement(m.Device()); says(err) != lock.TPMAbsent {
+		t.Errorf("without one: %v", err)
+	}
 }
 
 // What each operation costs in commands; docs/record.md has the table.

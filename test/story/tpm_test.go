@@ -120,6 +120,9 @@ func TestADevicesLifeWithATPM(t *testing.T) {
 	if d := r.explain("tpm"); d["says"] != "vouches" || d["counter"] == "" || d["counter"] != d["record-counter"] {
 		t.Errorf("Explain says of the TPM %v", d)
 	}
+	if d := r.explain("tpm"); d["device-key"] != "in the TPM" {
+		t.Errorf("the device's key is %v", d)
+	}
 	if line := r.tier(); !strings.Contains(line, "Tier 1") {
 		t.Errorf("doctor says %q", line)
 	}

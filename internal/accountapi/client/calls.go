@@ -4,7 +4,6 @@ package client
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -19,11 +18,10 @@ import (
 
 // Enrol implements flow.Registry.
 func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.Identity, model string) (string, error) {
-	if len(creds.Key) != ed25519.PrivateKeySize {
+	if creds.Key == nil {
 		return "", fault.New(fault.Internal, errUnsigned)
 	}
-	pub, _ := creds.Key.Public().(ed25519.PublicKey)
-	body := accountapi.EnrolRequest{Key: accountapi.NewJWK(pub), Model: &model}
+	body := accountapi.EnrolRequest{Key: accountapi.NewJWK(creds.Key.Public()), Model: &model}
 	for _, id := range ids {
 		body.Identities = append(body.Identities, accountapi.Identity{Source: accountapi.IdentitySource(id.Source), Digest: id.Digest})
 	}

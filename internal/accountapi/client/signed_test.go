@@ -103,7 +103,7 @@ func TestAGrantCountsOnlyAsItWasAskedFor(t *testing.T) {
 		"a key set's typ":    {typ: accountapi.TypeKeySet},
 		"a stranger's key":   {typ: accountapi.TypeGrant, key: func(*world) ed25519.PrivateKey { return stranger }},
 		"the root key":       {typ: accountapi.TypeGrant, key: func(w *world) ed25519.PrivateKey { return w.root }},
-		"the device's key":   {typ: accountapi.TypeGrant, key: func(w *world) ed25519.PrivateKey { return w.creds.Key }},
+		"the device's key":   {typ: accountapi.TypeGrant, key: func(w *world) ed25519.PrivateKey { return w.creds.Key.(ed25519.PrivateKey) }},
 		"another's kid":      {typ: accountapi.TypeGrant, token: func(s string) string { return s[:len(s)-4] + "AAAA" }},
 		"no signature":       {typ: accountapi.TypeGrant, token: func(s string) string { return s[:strings.LastIndex(s, ".")+1] }},
 		"nothing at all":     {typ: accountapi.TypeGrant, token: func(string) string { return "" }},

@@ -5,7 +5,6 @@ package client
 import (
 	"context"
 	"crypto"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -58,11 +57,10 @@ var errUnsigned = errors.New("cannot sign a call without the device's key")
 
 // with returns ctx with the key that its calls are signed by.
 func with(ctx context.Context, c flow.Credentials) context.Context {
-	if len(c.Key) != ed25519.PrivateKeySize {
+	if c.Key == nil {
 		return ctx // and the call is refused: errUnsigned
 	}
-	pub, _ := c.Key.Public().(ed25519.PublicKey)
-	return context.WithValue(ctx, credsKey{}, signer{key: c.Key, keyID: accountapi.Thumbprint(pub)})
+	return context.WithValue(ctx, credsKey{}, signer{key: c.Key, keyID: accountapi.Thumbprint(c.Key.Public())})
 }
 
 // maxDenied is how often a 401 with a fresh nonce is signed anew. The first call

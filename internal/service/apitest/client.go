@@ -30,7 +30,7 @@ type Device struct {
 	// URL is the service's, without a slash at the end.
 	URL  string
 	HTTP *http.Client
-	Key  ed25519.PrivateKey
+	Key  crypto.Signer
 	// ID is the device ID, once enrolled.
 	ID string
 	// Nonce is the server's, to sign the next request with.
@@ -71,7 +71,7 @@ func (d *Device) Clone() *Device {
 
 // KeyID is the thumbprint of the device's key.
 func (d *Device) KeyID() string {
-	return accountapi.Thumbprint(d.Key.Public().(ed25519.PublicKey))
+	return accountapi.Thumbprint(d.Key.Public())
 }
 
 // Answer is what the service answered.
@@ -182,10 +182,9 @@ func Identity(source accountapi.IdentitySource, value string) accountapi.Identit
 // Enrol enrols the device under its serial, and by whatever else is given.
 func (d *Device) Enrol(t testing.TB, more ...accountapi.Identity) accountapi.EnrolResponse {
 	t.Helper()
-	pub := d.Key.Public().(ed25519.PublicKey)
 	ids := append([]accountapi.Identity{Identity(accountapi.Dmi, d.Serial)}, more...)
 	model := "test device"
-	a := d.Post(t, "/v1/devices", accountapi.EnrolRequest{Key: accountapi.NewJWK(pub), Identities: ids, Model: &model})
+	a := d.Post(t, "/v1/devices", accountapi.EnrolRequest{Key: accountapi.NewJWK(d.Key.Public()), Identities: ids, Model: &model})
 	if a.Status != http.StatusOK {
 		t.Fatalf("enrol: %d %s", a.Status, a.Body)
 	}

@@ -4,13 +4,14 @@ package device
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -21,7 +22,7 @@ const maxPending = 4
 type Enrolment struct {
 	// KeyID is the thumbprint of Public.
 	KeyID      string
-	Public     ed25519.PublicKey
+	Public     crypto.PublicKey
 	Identities []Identity
 	// Model is for people to read.
 	Model string
@@ -117,7 +118,7 @@ func (r *Registry) addActive(ctx context.Context, tx *sql.Tx, deviceID string, e
 	err = exec(ctx, tx, `INSERT INTO device_keys (device_id, key_id, public, status, added_at)
 VALUES ($1, $2, $3, 'active', $4)
 ON CONFLICT (device_id, key_id) DO UPDATE SET status = 'active', identities = ''`,
-		deviceID, e.KeyID, base64.RawURLEncoding.EncodeToString(e.Public), now)
+		deviceID, e.KeyID, base64.RawURLEncoding.EncodeToString(accountapi.KeyBytes(e.Public)), now)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (r *Registry) addPending(ctx context.Context, tx *sql.Tx, deviceID string, 
 	err = exec(ctx, tx, `INSERT INTO device_keys (device_id, key_id, public, status, identities, added_at)
 VALUES ($1, $2, $3, 'pending', $4, $5)
 ON CONFLICT (device_id, key_id) DO UPDATE SET identities = excluded.identities, added_at = excluded.added_at`,
-		deviceID, e.KeyID, base64.RawURLEncoding.EncodeToString(e.Public), string(ids), r.now().UnixMilli())
+		deviceID, e.KeyID, base64.RawURLEncoding.EncodeToString(accountapi.KeyBytes(e.Public)), string(ids), r.now().UnixMilli())
 	if err != nil {
 		return err
 	}

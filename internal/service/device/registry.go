@@ -4,7 +4,7 @@ package device
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -49,7 +50,7 @@ type Caller struct {
 	DeviceID string
 	KeyID    string
 	// Public is the key that the request must be signed with.
-	Public ed25519.PublicKey
+	Public crypto.PublicKey
 	// KeyStatus says what the key may do.
 	KeyStatus KeyStatus
 	Link      Link
@@ -129,9 +130,13 @@ func scanCaller(row *sql.Row, c *Caller) error {
 	if err := row.Scan(append([]any{&public, &status, &seen}, link.into()...)...); err != nil {
 		return err
 	}
-	key, err := base64.RawURLEncoding.DecodeString(public)
-	if err != nil || len(key) != ed25519.PublicKeySize {
+	raw, err := base64.RawURLEncoding.DecodeString(public)
+	if err != nil {
 		return errors.New("the device's key in the database is damaged")
+	}
+	key, err := accountapi.ParseKey(raw)
+	if err != nil {
+		return fmt.Errorf("the device's key in the database is damaged: %w", err)
 	}
 	c.Public, c.KeyStatus, c.Link, c.SeenAt = key, KeyStatus(status), link.link(c.DeviceID), time.UnixMilli(seen)
 	return nil

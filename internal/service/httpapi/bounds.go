@@ -83,8 +83,8 @@ func invalid(what string) error {
 }
 
 func checkEnrol(r *accountapi.EnrolRequest) error {
-	if _, err := r.Key.PublicKey(); err != nil {
-		return errors.New("key is not an Ed25519 JWK")
+	if _, err := r.Key.DeviceKey(); err != nil {
+		return errors.New("key is no JWK of Ed25519 or P-256")
 	}
 	if len(r.Identities) < 1 || len(r.Identities) > 16 {
 		return errors.New("identities must be 1 to 16")

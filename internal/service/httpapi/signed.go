@@ -235,7 +235,7 @@ func giveAgain(w http.ResponseWriter, f fate, first kept) error {
 func (s *Server) callerOf(r *http.Request, value any, keyID string) (device.Caller, error) {
 	switch v := value.(type) {
 	case *accountapi.EnrolRequest:
-		pub, err := v.Key.PublicKey()
+		pub, err := v.Key.DeviceKey()
 		if err != nil || accountapi.Thumbprint(pub) != keyID {
 			return device.Caller{}, unauthorized(errors.New("keyid is not the thumbprint of the key in the body"))
 		}
