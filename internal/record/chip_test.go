@@ -38,7 +38,7 @@ func (c *chip) option(required bool) record.Option {
 	}, required)
 }
 
-func (c *chip) Close() error { c.open--; return nil }
+func (c *chip) Close() { c.open-- }
 
 func (c *chip) op(name string) {
 	c.ops = append(c.ops, name)

@@ -35,7 +35,7 @@ type TPM interface {
 	// Unseal returns what was sealed. lock.TPMKeyLost as an error: not by this TPM.
 	Unseal(blob []byte) (secret []byte, err error)
 	// Close lets go of the TPM.
-	Close() error
+	Close()
 }
 
 // Option changes what Open returns.
@@ -67,7 +67,7 @@ func (w *witness) close() {
 		k.wipe()
 	}
 	if w.tpm != nil {
-		_ = w.tpm.Close() // nothing is lost with it
+		w.tpm.Close()
 		w.tpm = nil
 	}
 }

@@ -209,11 +209,10 @@ func (c *conn) sleep(d time.Duration) error {
 
 // close lets go of the TPM. A device that has not answered is left to the end of
 // the process: close(2) would wait for its driver, whatever our deadline is.
-func (c *conn) close() error {
-	if c.stuck && !c.socket {
-		return nil
+func (c *conn) close() {
+	if !c.stuck || c.socket {
+		_ = unix.Close(c.fd) // nothing is lost with it
 	}
-	return unix.Close(c.fd)
 }
 
 func failing(err error) error { return &lock.TPMError{Says: lock.TPMFailing, Err: err} }

@@ -45,11 +45,11 @@ func open(path string, wait time.Duration) (*Session, error) {
 }
 
 // Close takes what was loaded out of the TPM and lets go of it.
-func (s *Session) Close() error {
+func (s *Session) Close() {
 	if s.storage != nil && s.storage.transient {
 		s.flush(s.storage.Handle)
 	}
-	return s.c.close()
+	s.c.close()
 }
 
 // flush takes an object out of the TPM. /dev/tpmrm0 would do so by itself; a
