@@ -14,9 +14,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/device"
 	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/machine"
 	"github.com/accountlock/accountlock/internal/record"
+	"github.com/accountlock/accountlock/internal/tpm/tpmtest"
 )
 
 // The programs under test, as a release builds them.
@@ -82,6 +85,21 @@ directory = "%[1]s/state"
 	h.store, err = record.Open("file:" + dir + "/persist/record")
 	must(t, err)
 	return h
+}
+
+// bind gives the device a TPM.
+func (h *home) bind(t testing.TB) *tpmtest.TPM {
+	t.Helper()
+	m := tpmtest.Start(t)
+	f, err := os.OpenFile(h.config, os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = fmt.Fprintf(f, "[tpm]\nmode = \"require\"\ndevice = %q\n", m.Device())
+	must(t, errors.Join(err, f.Close()))
+	c, err := config.Load(h.config, os.LookupEnv)
+	must(t, err)
+	h.store, err = machine.Record(c)
+	must(t, err)
+	return m
 }
 
 // link links the device: marker, then record.
