@@ -75,6 +75,12 @@ func TestEveryMethodOfTheManagerIsInTheAuthorityTableAndItsActionIsPackaged(t *t
 	if len(table) != len(bus.Tables()[bus.ManagerFace]) {
 		t.Error("the table authorises methods that do not exist")
 	}
+	// polkit lets only root and an action's owner ask what others may do, and the
+	// daemon is not root.
+	const owner = `<annotate key="org.freedesktop.policykit.owner">unix-user:accountlock</annotate>`
+	if n := strings.Count(string(policy), "<action id="); n == 0 || strings.Count(string(policy), owner) != n {
+		t.Error("an action does not name the daemon's user as its owner")
+	}
 	if strings.Contains(string(policy), "_keep<") {
 		t.Error("polkit keeps an authorisation: its cache ignores which account is meant")
 	}
