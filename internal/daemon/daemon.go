@@ -122,7 +122,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Tickets: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: newGate(o.Config), Resetter: flow.NoReset{}, Journal: p.journal, Diary: p.journal, Events: p.journal,
+		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Chip:     chip(o.Config),
 		Hardware: hardware{machineOf(o.Config), o.Config.Device.Identity},
@@ -169,20 +169,6 @@ func noDumps(log *slog.Logger) {
 		log.Warn("cannot switch core dumps off", "error", err)
 	}
 }
-
-// newGate returns the gate that `[gate] mode` names.
-func newGate(c config.Config) flow.Gate {
-	if c.Gate.Mode == config.GateNone {
-		return noGate{}
-	}
-	return gate.Channel{Dir: c.Runtime.Directory}
-}
-
-// noGate is `[gate] mode = "none"`: nothing is held back from booting.
-type noGate struct{}
-
-// Poke implements flow.Gate.
-func (noGate) Poke(context.Context) error { return nil }
 
 type clock struct{}
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/accountlock/accountlock/internal/config"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/gate"
+)
+
+// newGate returns the gate that `[gate] mode` names.
+func newGate(c config.Config) flow.Gate {
+	if c.Gate.Mode == config.GateNone {
+		return noGate{}
+	}
+	return gate.Channel{Dir: c.Runtime.Directory}
+}
+
+// noGate is `[gate] mode = "none"`: nothing is held back from booting.
+type noGate struct{}
+
+// Poke implements flow.Gate.
+func (noGate) Poke(context.Context) error { return nil }
+
+// newResetter returns the way to a factory reset, which goes by the gate's units.
+func newResetter(c config.Config) flow.Resetter {
+	if c.Gate.Mode == config.GateNone {
+		return flow.NoReset{}
+	}
+	return resetter{gate.Resetter{Root: "/", Dir: c.Runtime.Directory}}
+}
+
+type resetter struct{ gate.Resetter }
+
+// Ready implements flow.Resetter.
+func (r resetter) Ready() error {
+	err := r.Resetter.Ready()
+	if errors.Is(err, gate.ErrNoReset) {
+		return errors.Join(flow.ErrNoReset, err)
+	}
+	return err
+}
