@@ -59,7 +59,7 @@ device() {
     put 644 packaging/completions/bash/accountlockctl /usr/share/bash-completion/completions/accountlockctl
     put 644 packaging/completions/zsh/_accountlockctl "$zsh/_accountlockctl"
     put 644 packaging/completions/fish/accountlockctl.fish /usr/share/fish/vendor_completions.d/accountlockctl.fish
-    for file in packaging/man/accountlock{ctl,d,-gate}*.[18]; do
+    for file in packaging/man/accountlock{ctl,d,-gate,-firstboot}*.[18]; do
         page "$file"
     done
 }

@@ -37,6 +37,7 @@ test                  Xvfb                             xvfb
 test                  /usr/lib/python3/dist-packages/gi  python3-gi
 test                  /usr/share/doc/gir1.2-gtk-4.0    gir1.2-gtk-4.0
 test                  import                           imagemagick
+test                  zbarimg                          zbar-tools
 '
 
 die() {

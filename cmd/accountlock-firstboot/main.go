@@ -5,11 +5,7 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	"github.com/accountlock/accountlock/internal/firstboot"
 )
@@ -17,20 +13,4 @@ import (
 // version is set by the build.
 var version = "devel"
 
-func main() {
-	// Nothing that a keyboard sends ends it; whoever can send other signals
-	// could stop its unit as well.
-	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
-	code := firstboot.Run(ctx, os.Args[1:], firstboot.Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Now: time.Now, Version: version,
-	})
-	if ctx.Err() != nil && code != firstboot.ExitOpen {
-		// Ended from outside: by the signal, as the service manager expects it.
-		signal.Reset(syscall.SIGTERM)
-		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
-	}
-	stop()
-	os.Exit(code)
-}
+func main() { os.Exit(firstboot.Main(os.Args[1:], version)) }
