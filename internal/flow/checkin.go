@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -77,7 +78,7 @@ func (m *Manager) state(ctx context.Context) error {
 		return err
 	}
 	if !k.alive(n, nonceLife) {
-		return fault.New(fault.ServiceUnavailable, errors.New("the statement came too late"))
+		return unfit(diagnose.TimedOut, "the statement came too late")
 	}
 	k.noteTime(st.Time)
 	if err := m.actOn(ctx, st); err != nil {
@@ -114,6 +115,11 @@ func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
 		}
 	}
 	return nil
+}
+
+// unfit is the verdict on an answer that came, and is not one that can be used.
+func unfit(f diagnose.Failure, cause string) error {
+	return diagnose.Of(diagnose.Findings{Attempt: diagnose.Attempt{Stage: diagnose.Answer, Failure: f}}).Fault(errors.New(cause))
 }
 
 // armedLink returns the link that the record is armed with, or nothing.

@@ -193,8 +193,7 @@ func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) er
 		}
 		return f.unlock(ctx, n)
 	default:
-		found := diagnose.Findings{Attempt: diagnose.Attempt{Stage: diagnose.Answer, Failure: diagnose.UnknownStep}}
-		return diagnose.Of(found).Fault(errors.New("the account service asks for a step that this version does not know"))
+		return unfit(diagnose.UnknownStep, "the account service asks for a step that this version does not know")
 	}
 }
 

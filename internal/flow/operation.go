@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -102,7 +103,7 @@ func (f *Flow) reserve(ctx context.Context) error {
 	if err == nil {
 		f.setRemote(r)
 		if r.Step != remoteCommit {
-			err = fault.New(fault.ServiceUnavailable, errors.New("the account service answers a consent with the step "+r.Step))
+			err = unfit(diagnose.Garbled, "the account service answers a consent with the step "+r.Step)
 		} else {
 			err = f.accept(n, string(lock.KindLink))
 		}

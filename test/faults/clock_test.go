@@ -21,7 +21,7 @@ func (r *rig) elsewhen(years int) mode {
 	r.service.Clock.Advance(now.AddDate(years, 0, 0).Sub(now))
 	there := r.service.Clock.Now()
 	m := r.honest()
-	m.tls.Certificates = []tls.Certificate{r.ca.leaf(r.t, func(c *x509.Certificate) {
+	m.tls.Certificates = []tls.Certificate{r.ca.leaf(r.t, r.key, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = there.Add(-time.Hour), there.AddDate(0, 3, 0)
 	})}
 	r.front.become(m)

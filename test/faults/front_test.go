@@ -3,6 +3,7 @@
 package faults_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,11 +48,16 @@ func (a *authority) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
-// leaf returns the account service's certificate, as change leaves it.
-func (a *authority) leaf(t testing.TB, change ...func(*x509.Certificate)) tls.Certificate {
+// leaf returns the account service's certificate, as change leaves it, for key, or for
+// a new one.
+func (a *authority) leaf(t testing.TB, own crypto.PrivateKey, change ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	key, ok := own.(*ecdsa.PrivateKey)
+	if !ok {
+		var err error
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		must(t, err)
+	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "account service"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 3, 0),

@@ -31,6 +31,15 @@ func header(word string) string {
 
 func pid(p int) string { return strconv.Itoa(p) }
 
+// quoted is a list of strings in TOML.
+func quoted(in []string) string {
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = strconv.Quote(s)
+	}
+	return strings.Join(out, ", ")
+}
+
 // jsonOf answers with the members of all the objects.
 func jsonOf(status int, media string, objects ...map[string]any) http.Handler {
 	all := map[string]any{}

@@ -57,7 +57,7 @@ func (l *lab) run(t *testing.T, rows []netRow) {
 
 func (l *lab) stranger() {
 	m := l.honest()
-	m.tls.Certificates = []tls.Certificate{newAuthority(l.t).leaf(l.t)}
+	m.tls.Certificates = []tls.Certificate{newAuthority(l.t).leaf(l.t, nil)}
 	l.front.become(m)
 }
 

@@ -4,7 +4,9 @@ package faults_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +46,9 @@ type rig struct {
 	dir     string
 	url     string
 	options []bus.Option
+	pins    []string
+	// key is the service's, where it lasts.
+	key crypto.PrivateKey
 	// fresh: the device has never reached its account service.
 	fresh bool
 
@@ -109,7 +114,13 @@ func (r *rig) honest() mode {
 }
 
 func (r *rig) tls() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{r.ca.leaf(r.t)}, MinVersion: tls.VersionTLS13}
+	return &tls.Config{Certificates: []tls.Certificate{r.leaf()}, MinVersion: tls.VersionTLS13}
+}
+
+// leaf returns the service's certificate, with its lasting key where it has one.
+func (r *rig) leaf(change ...func(*x509.Certificate)) tls.Certificate {
+	r.t.Helper()
+	return r.ca.leaf(r.t, r.key, change...)
 }
 
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
@@ -125,6 +136,7 @@ func (r *rig) writeConfig() {
 url = %q
 ca_file = %q
 key_set = %q
+pins = [%s]
 [record]
 store = "file:%s"
 [state]
@@ -142,7 +154,7 @@ mode = "off"
 mode = "none"
 [daemon]
 idle_exit = "0s"
-`, r.url, r.path("ca.pem"), r.path("keys.json"), r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), os.Getuid()))
+`, r.url, r.path("ca.pem"), r.path("keys.json"), quoted(r.pins), r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), os.Getuid()))
 }
 
 func (r *rig) startDaemon() {

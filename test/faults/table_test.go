@@ -4,8 +4,10 @@ package faults_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -63,7 +65,7 @@ func answers(h http.Handler) func(*rig) {
 func shows(change ...func(*x509.Certificate)) func(*rig) {
 	return func(r *rig) {
 		m := r.honest()
-		m.tls.Certificates = []tls.Certificate{r.ca.leaf(r.t, change...)}
+		m.tls.Certificates = []tls.Certificate{r.leaf(change...)}
 		r.front.become(m)
 	}
 }
@@ -109,7 +111,7 @@ const okHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 func rows() []row {
 	stranger := func(r *rig) {
 		m := r.honest()
-		m.tls.Certificates = []tls.Certificate{newAuthority(r.t).leaf(r.t)}
+		m.tls.Certificates = []tls.Certificate{newAuthority(r.t).leaf(r.t, nil)}
 		r.front.become(m)
 	}
 	selfSigned := func(r *rig) {
@@ -142,7 +144,7 @@ func rows() []row {
 		{name: "a client's certificate", fault: shows(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), want: diagnose.CertOther},
 		{name: "a stranger's certificate that has expired", fault: func(r *rig) {
 			m := r.honest()
-			m.tls.Certificates = []tls.Certificate{newAuthority(r.t).leaf(r.t, expired)}
+			m.tls.Certificates = []tls.Certificate{newAuthority(r.t).leaf(r.t, nil, expired)}
 			r.front.become(m)
 		}, want: diagnose.CertAuthority},
 		{name: "a certificate that has expired by the service's own time", fault: shows(expired), want: diagnose.CertDates},
@@ -280,6 +282,49 @@ func TestEachFaultIsToldAsWhatItIs(t *testing.T) {
 		// After all that the owner still gets in.
 		r.unlock()
 	})
+}
+
+func TestACertificateWithoutThePinIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	good := newAuthority(t).leaf(t, nil) // its key alone matters
+	r := newRig(t, func(r *rig) {
+		cert, err := x509.ParseCertificate(good.Certificate[0])
+		must(t, err)
+		pin := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		r.pins = []string{"sha256/" + base64.StdEncoding.EncodeToString(pin[:])}
+		r.key = good.PrivateKey
+	})
+	r.expect(t, row{name: "a certificate of the right authority without the pin", fault: func(r *rig) { r.key = nil; r.heal() }, want: diagnose.CertPin})
+	r.key = good.PrivateKey
+	r.heal()
+	r.unlock()
+}
+
+func TestAMediumThatFailsKeepsNoOwnerOutAndIsNamed(t *testing.T) {
+	t.Parallel()
+	bus.NeedRoot(t, "a read-only mount")
+	r := newRig(t)
+	r.stopDaemon()
+	r.launch = func(c *exec.Cmd) *bus.Process {
+		read := exec.Command("unshare", append([]string{"-m", "sh", "-ec",
+			`mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; shift; exec "$@"`, "sh", r.path("kept"), c.Path}, c.Args[1:]...)...)
+		return r.bus.StartProcess(t, read)
+	}
+	r.startDaemon()
+	r.wantState("locked")
+	f := r.begin("Unlock")
+	f.submit("identifier", "")
+	start := time.Now()
+	f.submit("password", []byte(r.service.Owner.Password))
+	measured("a record store that cannot be written", diagnose.Cause(fault.StorageFailed), time.Since(start))
+	if e := f.refusal(); e.Name != "StorageFailed" || e.Counted || !strings.Contains(e.Message, "open") || e.Remedy == "" {
+		t.Errorf("got %+v", e)
+	}
+	r.wantState("linked")
+	// It was not written down: the next start asks again.
+	r.stopDaemon()
+	r.startDaemon()
+	r.wantState("locked")
 }
 
 func TestTheEnvironmentNamesNoProxy(t *testing.T) {
