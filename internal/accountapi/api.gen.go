@@ -133,6 +133,7 @@ func (e EnrolResponseKeyStatus) Valid() bool {
 // Defines values for FlowKind.
 const (
 	FlowKindLink    FlowKind = "link"
+	FlowKindRecover FlowKind = "recover"
 	FlowKindReset   FlowKind = "reset"
 	FlowKindSignOut FlowKind = "sign-out"
 	FlowKindUnlink  FlowKind = "unlink"
@@ -143,6 +144,8 @@ const (
 func (e FlowKind) Valid() bool {
 	switch e {
 	case FlowKindLink:
+		return true
+	case FlowKindRecover:
 		return true
 	case FlowKindReset:
 		return true
@@ -222,13 +225,15 @@ func (e JWKKty) Valid() bool {
 
 // Defines values for StepName.
 const (
-	Captcha  StepName = "captcha"
-	Code     StepName = "code"
-	Commit   StepName = "commit"
-	Confirm  StepName = "confirm"
-	Done     StepName = "done"
-	Identify StepName = "identify"
-	Password StepName = "password"
+	Captcha     StepName = "captcha"
+	Code        StepName = "code"
+	Commit      StepName = "commit"
+	Confirm     StepName = "confirm"
+	Done        StepName = "done"
+	Identify    StepName = "identify"
+	NewPassword StepName = "new-password"
+	Password    StepName = "password"
+	Wait        StepName = "wait"
 )
 
 // Valid indicates whether the value is a known member of the StepName enum.
@@ -246,7 +251,11 @@ func (e StepName) Valid() bool {
 		return true
 	case Identify:
 		return true
+	case NewPassword:
+		return true
 	case Password:
+		return true
+	case Wait:
 		return true
 	default:
 		return false
@@ -291,7 +300,10 @@ type BeginRequest struct {
 	Locale *string `json:"locale,omitempty"`
 
 	// Nonce 32 random bytes of the device, base64url without padding.
-	Nonce  Nonce   `json:"nonce"`
+	Nonce Nonce `json:"nonce"`
+
+	// Open In a recover: the device is open, and neither locked nor lost. Absent is not.
+	Open   *bool   `json:"open,omitempty"`
 	Region *string `json:"region,omitempty"`
 }
 
@@ -403,6 +415,9 @@ type FlowStep struct {
 	SentTo    *string  `json:"sent_to,omitempty"`
 	Statement *string  `json:"statement,omitempty"`
 	Step      StepName `json:"step"`
+
+	// Until At `wait`: when it is over, in seconds since the epoch.
+	Until *int64 `json:"until,omitempty"`
 }
 
 // Identity One name that the hardware gives itself.
@@ -805,6 +820,18 @@ type ClientInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
 	//
+	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+	//
+	// - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+	//   linked on it, unchanged, for three days at least;
+	// - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+	//   it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+	//   answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+	//
+	// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+	// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+	// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
+	//
 	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
@@ -847,6 +874,18 @@ type ClientInterface interface {
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
+	//
+	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+	//
+	// - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+	//   linked on it, unchanged, for three days at least;
+	// - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+	//   it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+	//   answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+	//
+	// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+	// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+	// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
 	//
 	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
@@ -1121,6 +1160,18 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
 //
+// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+//
+//   - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+//     linked on it, unchanged, for three days at least;
+//   - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+//     it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+//     answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+//
+// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
+//
 // After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 // answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
@@ -1173,6 +1224,18 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
+//
+// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+//
+//   - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+//     linked on it, unchanged, for three days at least;
+//   - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+//     it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+//     answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+//
+// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
 //
 // After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
@@ -1987,6 +2050,18 @@ type ClientWithResponsesInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
 	//
+	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+	//
+	// - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+	//   linked on it, unchanged, for three days at least;
+	// - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+	//   it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+	//   answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+	//
+	// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+	// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+	// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
+	//
 	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
@@ -2029,6 +2104,18 @@ type ClientWithResponsesInterface interface {
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password.
+	//
+	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+	//
+	// - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+	//   linked on it, unchanged, for three days at least;
+	// - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+	//   it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+	//   answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+	//
+	// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+	// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+	// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
 	//
 	// After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
@@ -2789,6 +2876,18 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
 //
+// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+//
+//   - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+//     linked on it, unchanged, for three days at least;
+//   - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+//     it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+//     answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+//
+// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
+//
 // After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 // answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
@@ -2837,6 +2936,18 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password.
+//
+// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
+//
+//   - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
+//     linked on it, unchanged, for three days at least;
+//   - otherwise `wait`, whose `until` is three working days ahead by the calendar of `region`. The account's owner is told at every address, and can stop
+//     it (`Declined` then). Whoever names the same identifier again, on whatever device, finds the wait as it stands; when it is over `captcha`, or an
+//     answer to `wait`, leads to `code`; sooner, an answer to `wait` is `RecoveryPending`.
+//
+// `code` leads to `new-password`, answered by `password` (`WeakPassword` leaves it open), and that to `done`, with nothing signed: every session of the account
+// has ended. The code goes to the address that was typed, if it is the account's, otherwise to its e-mail address, and to a phone number only where there is nothing else;
+// the mails name the account ID. An identifier that nobody has is answered in the same way throughout.
 //
 // After many wrong guesses an answer to `password` leads to `captcha`, and was not looked at. The step's `captcha` is a challenge
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The

@@ -94,10 +94,6 @@ func errUnknown(what, name string) *dbus.Error {
 	return dbus.NewError("org.freedesktop.DBus.Error.Unknown"+what, []any{fmt.Sprintf("No such %s: %q", strings.ToLower(what), name)})
 }
 
-func errNotSupported(member string) *dbus.Error {
-	return dbus.NewError("org.freedesktop.DBus.Error.NotSupported", []any{member + " is not part of this version of accountlock yet."})
-}
-
 func errLimits(text string) *dbus.Error {
 	return dbus.NewError("org.freedesktop.DBus.Error.LimitsExceeded", []any{text})
 }

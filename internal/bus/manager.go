@@ -79,17 +79,6 @@ func begin(member string, kind lock.Kind) func(*Server, *call) ([]any, error) {
 	}
 }
 
-// notYet answers a method of the contract whose flow does not exist yet, with
-// the errors that it will have where they can be told already.
-func notYet(member string, kind lock.Kind) func(*Server, *call) ([]any, error) {
-	return func(s *Server, _ *call) ([]any, error) {
-		if err := s.Flows.MayBegin(kind); err != nil {
-			return nil, err
-		}
-		return nil, errNotSupported(member)
-	}
-}
-
 func (s *Server) getAccount(c *call) ([]any, error) {
 	if err := accountState(s.keeper().Snapshot()); err != nil {
 		return nil, err

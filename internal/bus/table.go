@@ -47,7 +47,7 @@ var managerMethods = map[string]method{
 	"Link":       {in: "a{sv}", out: "o", time: authTime, run: begin("Link", lock.KindLink)},
 	"SignOut":    {in: "a{sv}", out: "o", time: authTime, run: begin("SignOut", lock.KindSignOut)},
 	"Unlink":     {in: "a{sv}", out: "o", time: authTime, run: begin("Unlink", lock.KindUnlink)},
-	"Recover":    {in: "a{sv}", out: "o", run: notYet("Recover", lock.KindRecover)},
+	"Recover":    {in: "a{sv}", out: "o", run: begin("Recover", lock.KindRecover)},
 	"Reset":      {in: "a{sv}", out: "o", time: authTime, run: begin("Reset", lock.KindReset)},
 	"GetAccount": {out: "a{sv}", time: authTime, run: (*Server).getAccount},
 	"GetSupport": {in: "s", out: "a(sss)", run: (*Server).getSupport},

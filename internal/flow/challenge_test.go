@@ -59,7 +59,7 @@ func code(f *flow.Flow, c string) error {
 func TestAnOfflineCodeOpensWithoutANetworkAndOnce(t *testing.T) {
 	w, d, _ := lockedWithCode(t)
 	f, challenge := offline(t, d)
-	if got := strings.Join(f.View().Methods, " "); got != "password offline-code recovery-code" {
+	if got := strings.Join(f.View().Methods, " "); got != "password offline-code recovery-code recover" {
 		t.Fatalf("the ways open are %q", got)
 	}
 	right := w.respond(t, challenge)

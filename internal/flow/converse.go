@@ -25,17 +25,19 @@ const (
 
 // handle works on one answer that fits its step.
 func (f *Flow) handle(ctx context.Context, step Step, a answer) error {
-	defer wipe(a.password, a.code, a.recoveryCode)
+	defer wipe(a.password, a.repeat, a.code, a.recoveryCode)
 	var err error
 	switch step {
 	case StepIdentify:
-		err = f.identify(a)
+		err = f.identify(ctx, a)
 	case StepPassword:
 		err = f.attempt(ctx, Answer{Step: remotePassword, Password: a.password})
 	case StepCaptcha:
 		err = f.solved(ctx, a.captcha)
 	case StepCode:
 		err = f.attempt(ctx, Answer{Step: remoteCode, Code: a.code})
+	case StepNew:
+		err = f.choosePassword(ctx, a)
 	case StepConfirm:
 		err = f.confirm(ctx, a)
 	case StepOffline:
@@ -50,12 +52,15 @@ func (f *Flow) handle(ctx context.Context, step Step, a answer) error {
 
 // identify keeps who the person says they are. Nothing goes out yet: beginning
 // needs no network, and the service hears of it together with the password.
-func (f *Flow) identify(a answer) error {
+func (f *Flow) identify(ctx context.Context, a answer) error {
 	hint := f.m.keeper.Snapshot().Hint
 	if a.identifier == "" && hint == "" {
 		return fault.Newf(fault.InvalidArgument, "The identifier is empty, and this device knows none that could be meant.")
 	}
 	f.identifier, f.useHint, f.told = a.identifier, a.identifier == "", false
+	if f.recovering {
+		return f.recover(ctx)
+	}
 	f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))
 	return nil
 }
@@ -63,7 +68,7 @@ func (f *Flow) identify(a answer) error {
 // attempt sends one answer to the account service, beginning its side of the
 // flow first where that has not been done or has expired there.
 func (f *Flow) attempt(ctx context.Context, a Answer) error {
-	if left := f.m.keeper.retryAfter(); left > 0 {
+	if left := f.m.keeper.retryAfter(); left > 0 && !f.recovering {
 		e := fault.New(fault.RateLimited, nil)
 		e.RetryAfter = left
 		return e
@@ -82,7 +87,7 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 		f.setRemote(Remote{})
 		r, err = f.send(ctx, creds, a)
 	}
-	if stale(err) && a.Step == remotePassword {
+	if stale(err) && (a.Step == remotePassword || a.Step == remoteIdentify) {
 		// The service's side is gone (it keeps flows for a quarter of an hour):
 		// begin it once more; the person need not know.
 		f.setRemote(Remote{})
@@ -95,6 +100,10 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 		// password leads back into step with it.
 		f.setRemote(Remote{})
 		f.told = false
+		if f.recovering {
+			f.show(StepIdentify, recoverPrompt(f.m.keeper.Snapshot()))
+			return fault.New(fault.Timeout, err)
+		}
 		f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))
 		return fault.New(fault.Timeout, err)
 	}
@@ -115,7 +124,7 @@ func (f *Flow) send(ctx context.Context, creds Credentials, a Answer) (Remote, e
 	conv := f.m.ports.Conversation
 	if f.remote.FlowID == "" {
 		r, err := conv.Begin(ctx, creds, Begin{
-			Kind: f.remoteKind(), LinkID: f.m.keeper.Snapshot().LinkID,
+			Kind: f.about(), Open: f.m.keeper.Snapshot().Status.Open(), LinkID: f.m.keeper.Snapshot().LinkID,
 			Locale: f.locale, Region: f.region, Nonce: a.Nonce,
 		})
 		if err != nil {
@@ -142,6 +151,7 @@ func (f *Flow) send(ctx context.Context, creds Credentials, a Answer) (Remote, e
 func (f *Flow) refusal(ctx context.Context, err error) error {
 	e := fault.As(err)
 	switch {
+	case f.recovering: // what the service asks to wait is about the account, and not for the device to keep
 	case e.Code == fault.RateLimited && e.RetryAfter > 0:
 		f.m.keeper.setWait(e.RetryAfter)
 	case f.kind == lock.KindUnlock && (e.Code == fault.NotLinked || e.Code == fault.AccountDeleted):
@@ -161,6 +171,9 @@ func (f *Flow) refusal(ctx context.Context, err error) error {
 // grant in it answers.
 func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) error {
 	r := f.remote
+	if f.recovering && f.followRecovery() {
+		return nil
+	}
 	switch r.Step {
 	case remotePassword:
 		f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))
@@ -278,9 +291,9 @@ func (f *Flow) resend(ctx context.Context) error {
 	}
 	f.setRemote(r)
 	if r.Step == remoteCaptcha {
-		f.show(StepCaptcha, captchaPrompt(f.kind, r))
+		f.show(StepCaptcha, captchaPrompt(f.about(), r))
 	} else {
-		f.show(StepCode, codePrompt(f.kind, r))
+		f.show(StepCode, codePrompt(f.about(), r))
 	}
 	return nil
 }

@@ -84,6 +84,8 @@ type Flow struct {
 	recovery   recoveryCode
 	// checked is set once the account of a reset is verified: the nonce of that.
 	checked *pendingNonce
+	// recovering: a forgotten password is being recovered.
+	recovering bool
 }
 
 // View returns what the owner may read.
@@ -112,18 +114,23 @@ func (f *Flow) methods() []string {
 	if f.kind == lock.KindReset && !f.proves() {
 		return []string{} // nothing is asked but the person's word
 	}
+	if f.step == StepNew {
+		return []string{} // the owner is proven: what is left is the password
+	}
+	if f.kind == lock.KindRecover {
+		return []string{methodRecover}
+	}
 	out := []string{methodPassword}
-	if f.kind != lock.KindUnlock {
-		return out
+	if f.kind == lock.KindUnlock {
+		s := f.m.keeper.Snapshot()
+		if s.HasOffline {
+			out = append(out, methodOffline)
+		}
+		if s.HasRecovery {
+			out = append(out, methodRecovery)
+		}
 	}
-	s := f.m.keeper.Snapshot()
-	if s.HasOffline {
-		out = append(out, methodOffline)
-	}
-	if s.HasRecovery {
-		out = append(out, methodRecovery)
-	}
-	return out
+	return append(out, methodRecover)
 }
 
 // over reports whether the flow has ended.
@@ -259,6 +266,9 @@ func (f *Flow) choose(method string) error {
 		f.told, f.identifier, f.useHint = false, "", false
 	}
 	f.step, f.prompt = step, prompt
+	if now := method == methodRecover; now != f.recovering {
+		f.recovering, f.remote = now, Remote{}
+	}
 	f.timer.Reset(idleTime)
 	return nil
 }
@@ -284,6 +294,8 @@ func (f *Flow) entry(method string) (Step, Prompt, error) {
 		return StepOffline, p, err
 	case methodRecovery:
 		return StepRecovery, recoveryPrompt(f.m.keeper.Snapshot()), nil
+	case methodRecover:
+		return StepIdentify, recoverPrompt(f.m.keeper.Snapshot()), nil
 	default:
 		step, p := f.first()
 		return step, p, nil

@@ -103,7 +103,7 @@ func (m *Manager) Begin(owner string, kind lock.Kind, o Options) (*Flow, error) 
 	if m.closed {
 		return nil, fault.Newf(fault.ServiceUnavailable, "The daemon is about to restart.")
 	}
-	return m.add(&Flow{Owner: owner, kind: kind, locale: o.Locale, region: o.Region, unlink: o.Unlink}), nil
+	return m.add(&Flow{Owner: owner, kind: kind, locale: o.Locale, region: o.Region, unlink: o.Unlink, recovering: kind == lock.KindRecover}), nil
 }
 
 // add numbers f and starts its timer. m.mu is held.
@@ -121,6 +121,8 @@ func (m *Manager) add(f *Flow) *Flow {
 func (f *Flow) first() (Step, Prompt) {
 	s := f.m.keeper.Snapshot()
 	switch f.kind {
+	case lock.KindRecover:
+		return StepIdentify, recoverPrompt(s)
 	case lock.KindSignOut:
 		return StepPassword, passwordPrompt(f.kind, s)
 	case lock.KindUnlink:

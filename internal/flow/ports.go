@@ -67,6 +67,8 @@ type Remote struct {
 	SentTo  string
 	Captcha string
 	Expires int64
+	// Until is when a wait is over, in seconds since the epoch.
+	Until int64
 	// Grant is verified over the nonce of the request that it answers; nil
 	// where the step brings none.
 	Grant *Grant
@@ -83,6 +85,8 @@ type Begin struct {
 	Locale string
 	Region string
 	Nonce  Nonce
+	// Open says that the device is open.
+	Open bool
 }
 
 // Answer is one answer to the account service.

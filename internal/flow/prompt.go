@@ -10,6 +10,7 @@ var titles = map[lock.Kind]string{
 	lock.KindSignOut: "Sign out of this device",
 	lock.KindUnlink:  "Unlink this device",
 	lock.KindReset:   "Reset this device to its factory state",
+	lock.KindRecover: recoverTitle,
 }
 
 var outcomeTexts = map[string]string{

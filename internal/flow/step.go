@@ -20,6 +20,8 @@ const (
 	StepCaptcha  Step = "captcha"
 	StepCode     Step = "code"
 	StepConfirm  Step = "confirm"
+	StepWait     Step = "wait"
+	StepNew      Step = "new-password"
 	StepOffline  Step = "offline-code"
 	StepRecovery Step = "recovery-code"
 	StepWorking  Step = "working"
@@ -83,6 +85,7 @@ var keys = map[Step]map[string]int{
 	StepPassword: {"password": wantSecret},
 	StepCaptcha:  {"captcha": wantText},
 	StepCode:     {"code": wantSecret},
+	StepNew:      {"password": wantSecret, "repeat": wantSecret},
 	StepConfirm:  {"confirm": wantBool, "recovery-code": wantSecret},
 	StepOffline:  {"code": wantSecret},
 	StepRecovery: {"code": wantSecret},
@@ -100,6 +103,7 @@ type answer struct {
 	identifier   string
 	captcha      string
 	password     secret.Bytes
+	repeat       secret.Bytes
 	code         secret.Bytes
 	recoveryCode secret.Bytes
 	confirm      bool
@@ -161,6 +165,8 @@ func (a *answer) take(step Step, key string, want int, v any) error {
 		switch key {
 		case "password":
 			a.password = b
+		case "repeat":
+			a.repeat = b
 		case "code":
 			a.code = b
 		default:
@@ -178,7 +184,7 @@ func (a *answer) complete(step Step, in Input) error {
 		return fault.Newf(fault.InvalidArgument, "The identifier is longer than %d bytes.", maxIdentifier)
 	case len(a.captcha) > maxCaptcha:
 		return fault.Newf(fault.InvalidArgument, "The captcha's answer is longer than %d bytes.", maxCaptcha)
-	case step == StepPassword && len(a.password) == 0:
+	case (step == StepPassword || step == StepNew) && len(a.password) == 0:
 		return fault.Newf(fault.InvalidArgument, "The password is empty.")
 	case (step == StepCode || step == StepOffline || step == StepRecovery) && len(a.code) == 0:
 		return fault.Newf(fault.InvalidArgument, "The code is empty.")

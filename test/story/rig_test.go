@@ -39,6 +39,8 @@ type rig struct {
 	// extra is added to the daemon's configuration, tpm is its section [tpm].
 	extra, tpm string
 	chip       *tpmtest.TPM
+	// serverArgs are added to the account service's command line.
+	serverArgs []string
 }
 
 type person struct {
@@ -113,7 +115,8 @@ func freePort(t testing.TB) string {
 
 func (r *rig) startServer() {
 	r.t.Helper()
-	cmd := exec.Command(filepath.Join(r.bin, "accountlock-server"), "dev", "--listen", "127.0.0.1:"+r.port, "--data", r.path("service"))
+	args := append([]string{"dev", "--listen", "127.0.0.1:" + r.port, "--data", r.path("service")}, r.serverArgs...)
+	cmd := exec.Command(filepath.Join(r.bin, "accountlock-server"), args...)
 	r.server = r.bus.StartProcess(r.t, cmd)
 	r.server.AwaitOutput(r.t, "ready\n")
 }

@@ -63,6 +63,9 @@ func (c *Client) State(ctx context.Context, creds flow.Credentials, linkID strin
 // Begin implements flow.Conversation.
 func (c *Client) Begin(ctx context.Context, creds flow.Credentials, b flow.Begin) (flow.Remote, error) {
 	body := accountapi.BeginRequest{Kind: accountapi.FlowKind(b.Kind), DeviceId: creds.ID, Nonce: string(b.Nonce)}
+	if b.Kind == lock.KindRecover {
+		body.Open = &b.Open
+	}
 	for value, into := range map[*string]**string{&b.LinkID: &body.LinkId, &b.Locale: &body.Locale, &b.Region: &body.Region} {
 		if *value != "" {
 			*into = value
@@ -156,6 +159,9 @@ func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, offl
 	}
 	if s.Expires != nil {
 		out.Expires = *s.Expires
+	}
+	if s.Until != nil {
+		out.Until = *s.Until
 	}
 	if !token.MatchString(out.FlowID) || len(out.Step) > 32 || len(value(s.Captcha)) > maxCaptcha {
 		return flow.Remote{}, c.malformed(resp, "a step out of bounds")

@@ -83,6 +83,10 @@ func (s *Service) SetSecondFactor(ctx context.Context, id string, on bool) (Acco
 // it, and tells the owner. Errors are faults: WeakPassword, InvalidArgument (no
 // such account), AccountDeleted, ServiceUnavailable.
 func (s *Service) SetPassword(ctx context.Context, id string, password accountapi.Secret) error {
+	return s.setPassword(ctx, id, password, func(*sql.Tx) error { return nil })
+}
+
+func (s *Service) setPassword(ctx context.Context, id string, password accountapi.Secret, with func(*sql.Tx) error) error {
 	a, err := s.Get(ctx, id)
 	if err != nil {
 		return err
@@ -102,7 +106,7 @@ func (s *Service) SetPassword(ctx context.Context, id string, password accountap
 		if _, err := tx.Exec(`DELETE FROM throttles WHERE throttle_key = $1`, guesses); err != nil {
 			return fmt.Errorf("cannot forget wrong guesses: %w", err)
 		}
-		return nil
+		return with(tx)
 	})
 	if err != nil {
 		return err

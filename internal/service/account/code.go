@@ -109,7 +109,7 @@ func (s *Service) maySend(tx *sql.Tx, accountID, flowID, purpose string, now tim
 // counted if it is not six digits), CodeExpired (too old, used, voided by five wrong
 // tries, or never sent), RateLimited (too many wrong codes for this account).
 func (s *Service) CheckCode(ctx context.Context, flowID, purpose string, code accountapi.Secret) error {
-	digits, ok := codeOf(code)
+	digits, ok := CodeDigits(code)
 	if !ok {
 		return fault.Newf(fault.InvalidCode, "A code has %d digits.", codeDigits)
 	}
@@ -192,9 +192,9 @@ func (s *Service) codeHash(accountID, flowID, purpose, code string) string {
 	return s.keyed("code", accountID, flowID, purpose, code)
 }
 
-// codeOf reads what a person typed for a code: spaces and dashes do not
+// CodeDigits reads what a person typed for a code: spaces and dashes do not
 // matter, nor the script of the digits.
-func codeOf(code accountapi.Secret) (string, bool) {
+func CodeDigits(code accountapi.Secret) (string, bool) {
 	if len(code) > 64 {
 		return "", false
 	}

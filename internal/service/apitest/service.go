@@ -31,6 +31,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/offline"
 	"github.com/accountlock/accountlock/internal/service/outbox"
 	"github.com/accountlock/accountlock/internal/service/portal"
+	"github.com/accountlock/accountlock/internal/service/recovery"
 	"github.com/accountlock/accountlock/internal/service/store"
 	"github.com/accountlock/accountlock/internal/service/store/storetest"
 )
@@ -104,8 +105,10 @@ type Service struct {
 	Flows    *flow.Service
 	Notices  *notice.Queue
 	Captcha  *captcha.Captcha
-	API      *httpapi.Server
-	TLS      *httptest.Server
+
+	Recoveries *recovery.Service
+	API        *httpapi.Server
+	TLS        *httptest.Server
 	// Owner has an account, Stranger another one, and Careful one with a second factor.
 	Owner, Stranger, Careful Person
 }
@@ -143,7 +146,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Accounts, err = account.New(account.Config{
 		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
-			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id))
+			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id))
 		},
 	})
 	must(err)
@@ -152,6 +155,11 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Flows = flow.New(s.DB, s.Devices, s.Accounts, s.Offline, s.Keys, s.Clock.Now)
 	s.Captcha = captcha.New(s.DB, s.Secret, s.Clock.Now)
 	s.Flows.UseCaptcha(s.Captcha)
+	s.Recoveries = recovery.New(recovery.Config{
+		DB: s.DB, Accounts: s.Accounts, Notifier: mail, Secret: s.Secret, PublicURL: "https://accounts.example.org",
+		OnRecovered: portal.EndSessions, Log: log, Now: s.Clock.Now,
+	})
+	s.Flows.UseRecoveries(s.Recoveries)
 	s.API = s.NewAPI(t, log)
 	s.TLS = httptest.NewUnstartedServer(s.API)
 	s.TLS.EnableHTTP2 = true
@@ -222,7 +230,7 @@ func (s *Service) Set(t testing.TB) []accountapi.JWK {
 // Outbox returns the messages that were sent, in order.
 func (s *Service) Outbox(t testing.TB) []string {
 	t.Helper()
-	if err := s.Notices.Deliver(t.Context()); err != nil {
+	if err := errors.Join(s.Notices.Deliver(t.Context()), s.Recoveries.Deliver(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	return ReadOutbox(t, filepath.Join(s.Dir, "outbox"))

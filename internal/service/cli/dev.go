@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
@@ -42,6 +43,7 @@ func devCommand(env Env) *cobra.Command {
 		address string
 		dir     string
 		level   string
+		wait    time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "dev",
@@ -51,11 +53,12 @@ func devCommand(env Env) *cobra.Command {
 			"configuration of accountlockd for this service), demo.json (the accounts, with their\n" +
 			"passwords) and outbox/ (one file for each mail or SMS sent). Not for production.",
 		Args: exactly(0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), dir, address, level, env) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return dev(cmd.Context(), dir, address, level, wait, env) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&address, "listen", demoListen, "address to serve on; port 0 takes a free one")
 	f.StringVar(&dir, "data", demoFolder, "folder to keep everything in")
+	f.DurationVar(&wait, "recovery-wait", 0, "what a recovery waits, in place of three working days")
 	f.StringVar(&level, "log-level", "info", "what to log: debug, info, warn or error")
 	return cmd
 }
@@ -84,7 +87,7 @@ func isDemo(dir string) bool {
 	return err == nil
 }
 
-func dev(ctx context.Context, dir, address, level string, env Env) error {
+func dev(ctx context.Context, dir, address, level string, wait time.Duration, env Env) error {
 	// Others may enter: accountlockd reads ca.pem, device.toml and the key set as
 	// another user. What is secret has a mode of its own.
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // see above
@@ -95,7 +98,7 @@ func dev(ctx context.Context, dir, address, level string, env Env) error {
 		return err
 	}
 	cfg, err := demoConfig(dir, reachable(l.Addr(), address))
-	cfg.LogLevel = level
+	cfg.LogLevel, cfg.RecoveryWait = level, wait
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

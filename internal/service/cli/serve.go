@@ -105,6 +105,7 @@ func (s *service) serveOn(ctx context.Context, l net.Listener, cert tls.Certific
 	owners.Go(func() {
 		s.notices.Run(telling, func(err error) { s.log.WarnContext(telling, "cannot tell owners", "error", err) })
 	})
+	owners.Go(func() { s.recoveries.Run(telling) })
 	if s.queue != nil {
 		owners.Go(func() { s.queue.Run(telling) })
 	}

@@ -32,6 +32,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/notice"
 	"github.com/accountlock/accountlock/internal/service/offline"
 	"github.com/accountlock/accountlock/internal/service/portal"
+	"github.com/accountlock/accountlock/internal/service/recovery"
 	"github.com/accountlock/accountlock/internal/service/store"
 )
 
@@ -56,6 +57,8 @@ type service struct {
 	// queue carries mail and SMS; nil where they go into a folder.
 	queue   *delivery.Queue
 	captcha *captcha.Captcha
+
+	recoveries *recovery.Service
 }
 
 // openService opens what the configuration names. Mail and SMS are shown on the
@@ -107,6 +110,11 @@ func (s *service) wire() error {
 	s.flows = flow.New(s.db, s.devices, s.accounts, s.offline, s.keys, time.Now)
 	s.captcha = captcha.New(s.db, s.secret.Reveal(), time.Now)
 	s.flows.UseCaptcha(s.captcha)
+	s.recoveries = recovery.New(recovery.Config{
+		DB: s.db, Accounts: s.accounts, Notifier: mail, Secret: s.secret.Reveal(), PublicURL: strings.TrimSuffix(s.cfg.PublicURL, "/"),
+		Wait: s.cfg.RecoveryWait, OnRecovered: portal.EndSessions, Log: s.log,
+	})
+	s.flows.UseRecoveries(s.recoveries)
 	return nil
 }
 
@@ -149,13 +157,13 @@ func (s *service) server() (*httpapi.Server, error) {
 	return httpapi.New(httpapi.Config{
 		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
-		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
+		Portal: website{pages, s.recoveries}, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
 	}), nil
 }
 
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
-	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx))
+	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx))
 }
 
 // openDatabase opens what the configuration names.
@@ -231,5 +239,19 @@ func storage(err error) error {
 // belongs to it.
 func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
 	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID),
-		portal.EndSessions(ctx, tx, accountID))
+		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID))
+}
+
+// website is what a browser finds: the owner's pages, and the one that stops a recovery.
+type website struct {
+	*portal.Portal
+	recoveries *recovery.Service
+}
+
+// Register implements httpapi.Portal.
+func (w website) Register(mux *http.ServeMux) {
+	w.Portal.Register(mux)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		mux.HandleFunc(method+" "+recovery.StopPath, w.recoveries.Stopping)
+	}
 }

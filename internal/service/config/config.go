@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -54,6 +55,9 @@ type Config struct {
 	Mail       Mail      `toml:"mail"`
 	SMS        SMS       `toml:"sms"`
 	Support    []Contact `toml:"support"`
+	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
+	// is of `dev` alone: the file cannot say it.
+	RecoveryWait time.Duration `toml:"-"`
 }
 
 // TLS names the server's certificate chain and its key, both PEM.

@@ -69,6 +69,9 @@ func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.F
 	if err := Accepts(f.Step, req.Answer.Step, f.Committed); err != nil {
 		return accountapi.FlowStep{}, err
 	}
+	if f.Kind == accountapi.FlowKindRecover && req.Answer.Step == accountapi.Password {
+		return accountapi.FlowStep{}, fault.New(fault.WrongStep, nil)
+	}
 	if n := value(req.Answer.Nonce); n != "" {
 		f.Nonce = n
 	}
@@ -83,6 +86,10 @@ func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.F
 		return s.captchaAnswer(ctx, f, req)
 	case accountapi.Confirm:
 		return s.confirm(ctx, f, req)
+	case accountapi.Wait:
+		return s.wait(ctx, f, req)
+	case accountapi.NewPassword:
+		return s.newPassword(ctx, f, req)
 	default:
 		return s.commit(ctx, f, req)
 	}
@@ -98,6 +105,9 @@ func (s *Service) identify(ctx context.Context, f Flow, req Request) (accountapi
 	}
 	f.Identifier, f.UseHint = typed, hinted
 	f.AccountID, f.Hint, f.SentTo = "", "", ""
+	if f.Kind == accountapi.FlowKindRecover {
+		return s.askCaptcha(ctx, f, req.Key)
+	}
 	f.Step, f.ExpiresAt = accountapi.Password, s.now().Add(IdleTime)
 	return s.store(ctx, f, req.Key, f.wire())
 }
@@ -159,6 +169,9 @@ func (s *Service) code(ctx context.Context, f Flow, req Request) (accountapi.Flo
 	if req.Answer.Code == nil || len(*req.Answer.Code) == 0 {
 		return accountapi.FlowStep{}, fault.Newf(fault.InvalidArgument, "The answer holds no code.")
 	}
+	if f.Kind == accountapi.FlowKindRecover {
+		return s.recoveryCode(ctx, f, req)
+	}
 	if err := s.accounts.CheckCode(ctx, f.ID, string(f.Kind), *req.Answer.Code); err != nil {
 		return accountapi.FlowStep{}, err
 	}
@@ -177,6 +190,13 @@ func (s *Service) Resend(ctx context.Context, flowID string) (accountapi.FlowSte
 	}
 	if f.Step != accountapi.Code {
 		return accountapi.FlowStep{}, fault.New(fault.WrongStep, nil)
+	}
+	if f.Kind == accountapi.FlowKindRecover {
+		at, err := s.recoveries.Resend(ctx, f.ID)
+		if err != nil {
+			return accountapi.FlowStep{}, err
+		}
+		return s.stand(ctx, f, "", at)
 	}
 	owner, err := s.accounts.Get(ctx, f.AccountID)
 	if err != nil {

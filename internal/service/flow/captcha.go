@@ -86,6 +86,9 @@ func (s *Service) captchaAnswer(ctx context.Context, f Flow, req Request) (accou
 	if err := s.captcha.Verify(ctx, f.ID, *req.Answer.Captcha); err != nil {
 		return accountapi.FlowStep{}, err
 	}
+	if f.Kind == accountapi.FlowKindRecover {
+		return s.askRecovery(ctx, f, req)
+	}
 	f.Step, f.ExpiresAt = accountapi.Password, s.now().Add(IdleTime)
 	return s.change(ctx, f, req.Key, func(tx *sql.Tx, f *Flow) (accountapi.FlowStep, error) {
 		if _, err := tx.ExecContext(ctx, `UPDATE flows SET human = 1 WHERE id = $1`, f.ID); err != nil {

@@ -51,8 +51,10 @@ type Service struct {
 	offline  Offline
 	signer   Signer
 	captcha  Captcha
-	now      func() time.Time
-	random   io.Reader
+	// recoveries is nil where there are none.
+	recoveries Recoveries
+	now        func() time.Time
+	random     io.Reader
 }
 
 // Offline agrees with a device on the key of a new link's offline codes, as
@@ -86,6 +88,9 @@ func (s *Service) Begin(ctx context.Context, c device.Caller, req accountapi.Beg
 		if err != nil {
 			return err
 		}
+		if req.Kind == accountapi.FlowKindRecover && (s.recoveries == nil || s.captcha == nil) {
+			return fault.New(fault.ServiceUnavailable, errors.New("recovery is not served here"))
+		}
 		if err := MayBegin(req.Kind, link, c.Trusted()); err != nil {
 			return err
 		}
@@ -106,7 +111,10 @@ func (s *Service) Begin(ctx context.Context, c device.Caller, req accountapi.Beg
 		if err := s.makeRoom(ctx, tx, c.DeviceID, now); err != nil {
 			return err
 		}
-		return insert(ctx, tx, f, now)
+		if err := insert(ctx, tx, f, now); err != nil {
+			return err
+		}
+		return s.noteKnown(ctx, tx, f, c, link, req.Open != nil && *req.Open, now)
 	})
 	if err != nil {
 		return accountapi.FlowStep{}, err

@@ -36,6 +36,9 @@ var accepted = map[accountapi.StepName][]accountapi.StepName{
 	accountapi.Code:     {accountapi.Identify, accountapi.Password, accountapi.Code},
 	accountapi.Confirm:  {accountapi.Confirm},
 	accountapi.Commit:   {accountapi.Commit},
+	// Of a recover alone.
+	accountapi.Wait:        {accountapi.Identify, accountapi.Wait},
+	accountapi.NewPassword: {accountapi.NewPassword},
 }
 
 // Accepts returns nil if a flow that waits at step takes an answer to answered,
@@ -93,6 +96,10 @@ var changes = map[accountapi.FlowKind]device.Change{
 // link is l, by a key of the given standing. Otherwise it is the
 // fault that the link gives, or DeviceUnknown for what a pending key may not do.
 func MayBegin(kind accountapi.FlowKind, l device.Link, trusted bool) error {
+	if kind == accountapi.FlowKindRecover {
+		// It is about an account and changes nothing on the device.
+		return nil
+	}
 	if kind == accountapi.FlowKindLink {
 		if l.Status.Binds() && !trusted {
 			// fails locked: a key that the device's owner has not seen.
@@ -119,5 +126,5 @@ func ends(kind accountapi.FlowKind) bool {
 
 // guesses reports whether an answer to the step is counted, or good once.
 func guesses(step accountapi.StepName) bool {
-	return step == accountapi.Password || step == accountapi.Code || step == accountapi.Captcha
+	return step == accountapi.Password || step == accountapi.Code || step == accountapi.Captcha || step == accountapi.NewPassword
 }

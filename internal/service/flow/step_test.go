@@ -19,9 +19,11 @@ const (
 	confirm  = accountapi.Confirm
 	commit   = accountapi.Commit
 	done     = accountapi.Done
+	wait     = accountapi.Wait
+	chosen   = accountapi.NewPassword
 )
 
-var steps = []accountapi.StepName{identify, password, captcha, code, confirm, commit, done}
+var steps = []accountapi.StepName{identify, password, captcha, code, confirm, commit, done, wait, chosen}
 
 func TestWhichStepTakesWhichAnswer(t *testing.T) {
 	takes := map[accountapi.StepName]map[accountapi.StepName]bool{
@@ -31,6 +33,8 @@ func TestWhichStepTakesWhichAnswer(t *testing.T) {
 		code:     {identify: true, password: true, code: true},
 		confirm:  {confirm: true},
 		commit:   {commit: true},
+		wait:     {identify: true, wait: true},
+		chosen:   {chosen: true},
 	}
 	for _, at := range steps {
 		for _, answered := range steps {
