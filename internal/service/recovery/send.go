@@ -79,7 +79,6 @@ func (s *Service) take(ctx context.Context, table, flag string) ([]string, error
 	now := s.now()
 	var due int64
 	err := s.DB.Read(ctx, func(tx *sql.Tx) error {
-		//nolint:gosec // both names are this file's
 		return tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM `+table+` WHERE `+flag+` = 1 AND leased_to <= $1 LIMIT 1) AS due`,
 			millis(now)).Scan(&due)
 	})
