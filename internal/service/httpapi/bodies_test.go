@@ -56,7 +56,7 @@ func TestBodiesThatAreNotAsTheDocumentSays(t *testing.T) {
 		"a nonce that is not base64url":   {statement, `{"nonce": "` + nonce[1:] + `+"}`},
 		"a long link ID":                  {statement, `{"nonce": "` + nonce + `", "link_id": "` + long(65) + `"}`},
 		"no kind":                         {flows, `{"device_id": "` + d.ID + `", "nonce": "` + nonce + `"}`},
-		"an unknown kind":                 {flows, `{"kind": "reset", "device_id": "` + d.ID + `", "nonce": "` + nonce + `"}`},
+		"an unknown kind":                 {flows, `{"kind": "steal", "device_id": "` + d.ID + `", "nonce": "` + nonce + `"}`},
 		"a device ID in lower case":       {flows, `{"kind": "link", "device_id": "` + strings.ToLower(d.ID) + `", "nonce": "` + nonce + `"}`},
 		"a region in words":               {flows, `{"kind": "link", "device_id": "` + d.ID + `", "nonce": "` + nonce + `", "region": "Britain"}`},
 		"a long locale":                   {flows, `{"kind": "link", "device_id": "` + d.ID + `", "nonce": "` + nonce + `", "locale": "` + long(36) + `"}`},
