@@ -20,6 +20,11 @@ put() { # MODE FILE TARGET
     install -D -m "$1" "$2" "$dest$3"
 }
 
+link() { # WHERE-TO TARGET
+    install -d "$(dirname "$dest$2")"
+    ln -sf "$1" "$dest$2"
+}
+
 page() { # compressed without a name and a time, so that a build can be repeated
     local target
     target=$dest/usr/share/man/man${1##*.}/$(basename "$1").gz
@@ -40,12 +45,13 @@ units() { # what stands in systemd/, in its place
 
 device() {
     local file
-    put 755 bin/accountlockctl /usr/bin/accountlockctl
-    put 755 bin/accountlock-firstboot /usr/bin/accountlock-firstboot
-    put 755 bin/accountlockd /usr/sbin/accountlockd
+    # Three programs in one file (cmd/accountlock), for the size.
+    put 755 bin/accountlock /usr/libexec/accountlock/accountlock
+    link ../libexec/accountlock/accountlock /usr/bin/accountlockctl
+    link ../libexec/accountlock/accountlock /usr/bin/accountlock-firstboot
+    link ../libexec/accountlock/accountlock /usr/sbin/accountlockd
     put 755 bin/accountlock-gate /usr/sbin/accountlock-gate
-    install -d "$dest/usr/lib/systemd/system-generators"
-    ln -sf ../../../sbin/accountlock-gate "$dest/usr/lib/systemd/system-generators/accountlock-gate"
+    link ../../../sbin/accountlock-gate /usr/lib/systemd/system-generators/accountlock-gate
     units
     put 755 packaging/package-step /usr/libexec/accountlock/package-step
     put 644 packaging/dbus/org.accountlock.AccountLock1.conf /usr/share/dbus-1/system.d/org.accountlock.AccountLock1.conf

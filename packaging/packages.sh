@@ -91,12 +91,7 @@ umask 022
 PACKAGE_VERSION=$(package_version)
 rm -rf "$dist"
 mkdir -p "$dist"
-device=()
-for program in accountlockd accountlock-gate accountlockctl accountlock-firstboot; do
-    if [ -d "cmd/$program" ]; then
-        device+=("$program")
-    fi
-done
+device=(accountlock accountlock-gate)
 for format in deb rpm apk; do
     build accountlock device "$format" "${device[@]}"
     build accountlock-server server "$format" accountlock-server
