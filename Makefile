@@ -159,6 +159,18 @@ packages: build $(NFPM) ## .deb, .rpm and .apk in dist/, held against lintian
 	VERSION='$(VERSION)' packaging/packages.sh '$(NFPM)' dist
 	lintian --fail-on error,warning --tag-display-limit 0 --allow-root dist/*.deb
 
+BOOT = ACCOUNTLOCK_BIN='$(CURDIR)/bin' ACCOUNTLOCK_PACKAGES='$(CURDIR)/dist' ACCOUNTLOCK_BOOT_CACHE='$(CACHE)/boot' go test -vet=off -count=1 -v
+
+.PHONY: boot-test
+boot-test: packages ## real systems that boot with the packages, all of it (RUN=regexp)
+	@test/deps.sh boot
+	ACCOUNTLOCK_BOOT=full $(BOOT) -timeout 90m -parallel 2 -run '$(RUN)' ./test/boot
+
+.PHONY: boot-test-fast
+boot-test-fast: packages ## the part of it that needs no virtual machine (RUN=regexp)
+	@test/deps.sh boot
+	ACCOUNTLOCK_BOOT=fast $(BOOT) -timeout 20m -parallel 2 -run '$(RUN)' ./test/boot
+
 .PHONY: clean
 clean: ## remove what was built; fetched tools stay
 	rm -rf bin dist

@@ -3,7 +3,7 @@
 #
 # Sees to what the Makefile's targets need from the system.
 #
-#   test/deps.sh GROUP...    groups: build lint test demo packages
+#   test/deps.sh GROUP...    groups: build lint test demo packages boot
 #
 # As root it installs what is missing from Debian; otherwise it says what is
 # missing and exits 1. Quick, and silent, when everything is there.
@@ -25,9 +25,15 @@ test,demo             mount                            mount
 test,demo             /usr/lib/polkit-1/polkitd        polkitd
 test                  /usr/libexec/accounts-daemon     accountsservice
 test                  systemd-analyze                  systemd
-test                  ip                               iproute2
+test,boot             ip                               iproute2
 test                  nsenter                          util-linux
-packages              lintian                          lintian
+packages,boot         lintian                          lintian
+boot                  systemd-nspawn                   systemd-container
+boot                  mmdebstrap                       mmdebstrap
+boot                  rpm                              rpm
+boot                  qemu-system-x86_64               qemu-system-x86
+boot                  depmod                           kmod
+boot                  mke2fs                           e2fsprogs
 test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
 test                  tmux                             tmux
 test                  /usr/bin/chromium                chromium

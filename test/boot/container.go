@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// rebootCode is what systemd-nspawn ends with when the system wants to be
+// started again.
+const rebootCode = 133
+
+// Container is a device in the fast tier. What a factory reset leaves alone is
+// the folder /persist of its own; the rest is a copy on write of the image.
+type Container struct {
+	t       testing.TB
+	name    string
+	dir     string // persist, upper, work, root
+	image   string
+	Service *Service
+
+	cmd      *exec.Cmd
+	ended    chan struct{}
+	terminal *os.File
+	leader   int
+	Console  *Console
+	args     []string // of PID 1: what a kernel command line would hold
+	options  []string // of systemd-nspawn
+}
+
+// NewContainer makes a device with the package, provisioned for a new account
+// service, that has never been booted.
+func NewContainer(t testing.TB, extra string) *Container {
+	t.Helper()
+	c := newContainer(t, true)
+	c.Provision(extra)
+	return c
+}
+
+// NewPlainContainer makes a device that no vendor has provisioned, with the
+// package or without.
+func NewPlainContainer(t testing.TB, installed bool) *Container { return newContainer(t, installed) }
+
+func newContainer(t testing.TB, installed bool) *Container {
+	t.Helper()
+	c := &Container{t: t, dir: t.TempDir(), image: image(t, installed), Service: NewService(t)}
+	c.name = fmt.Sprintf("accountlock-%d-%d", os.Getpid(), c.Service.pid)
+	for _, d := range []string{"persist", "upper", "work", "root"} {
+		if err := os.Mkdir(c.path(d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.mount()
+	// It needs a virtual terminal, which a container has not; what counts here is
+	// whether it is started.
+	WriteFile(t, c.Root("etc/systemd/system/greetd.service.d/test.conf"), "[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n", 0o644)
+	t.Cleanup(func() {
+		c.Cut()
+		if err := unix.Unmount(c.path("root"), unix.MNT_DETACH); err != nil {
+			t.Errorf("cannot unmount: %v", err)
+		}
+	})
+	return c
+}
+
+func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
+
+// Root is the device's tree as the host sees it; to be changed only while the
+// device is off.
+func (c *Container) Root(name string) string { return filepath.Join(c.dir, "root", name) }
+
+// Persist is a file of what a reset leaves alone.
+func (c *Container) Persist(name string) string { return filepath.Join(c.dir, "persist", name) }
+
+func (c *Container) mount() {
+	c.t.Helper()
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", c.image, c.path("upper"), c.path("work"))
+	if err := unix.Mount("overlay", c.path("root"), "overlay", 0, options); err != nil {
+		c.t.Fatalf("cannot mount a copy of the image: %v", err)
+	}
+}
+
+// Provision puts the vendor's configuration into the image.
+func (c *Container) Provision(extra string) {
+	c.t.Helper()
+	provision(c.t, c.Service, c.Root("/"), extra)
+	// What the maker of a device prepares in the filesystem that outlives resets.
+	if err := os.MkdirAll(c.Persist("accountlock"), 0o700); err != nil {
+		c.t.Fatal(err)
+	}
+	c.own(c.Persist("accountlock"))
+}
+
+func provision(t testing.TB, s *Service, root, extra string) {
+	t.Helper()
+	toml, ca, keySet := s.Config(t, extra)
+	WriteFile(t, filepath.Join(root, "usr/lib/accountlock/accountlockd.toml"), toml, 0o644)
+	WriteFile(t, filepath.Join(root, "usr/lib/accountlock/ca.pem"), ca, 0o644)
+	WriteFile(t, filepath.Join(root, "usr/lib/accountlock/key_set.json"), keySet, 0o644)
+	WriteFile(t, filepath.Join(root, "usr/lib/accountlock/serial"), "serial-"+filepath.Base(root)+t.Name()+"\n", 0o644)
+}
+
+// own gives a file to the device's user accountlock.
+func (c *Container) own(path string) {
+	c.t.Helper()
+	uid, gid := userOf(c.t, c.Root("etc/passwd"), "accountlock")
+	if err := os.Chown(path, uid, gid); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func userOf(t testing.TB, passwd, name string) (uid, gid int) {
+	t.Helper()
+	raw, err := os.ReadFile(passwd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, name+":x:"); ok {
+			if n, _ := fmt.Sscanf(rest, "%d:%d:", &uid, &gid); n == 2 {
+				return uid, gid
+			}
+		}
+	}
+	t.Fatalf("there is no user %s in the image", name)
+	return 0, 0
+}
+
+// With sets what PID 1 finds on its command line at the next boots.
+func (c *Container) With(args ...string) *Container {
+	c.args = args
+	return c
+}
+
+// Options adds options of systemd-nspawn for the next boots.
+func (c *Container) Options(options ...string) *Container {
+	c.options = append(c.options, options...)
+	return c
+}
+
+// Boot switches the device on. It does not wait for anything but PID 1.
+func (c *Container) Boot() {
+	c.t.Helper()
+	master, slave := terminal(c.t)
+	// A container needs the unified hierarchy, and a group that is its own. Where
+	// the host has another one, only this process and what it starts see the change.
+	script := `set -e
+		umount -R /sys/fs/cgroup 2>/dev/null || umount -R -l /sys/fs/cgroup
+		mount -t cgroup2 cgroup2 /sys/fs/cgroup
+		mkdir -p "/sys/fs/cgroup/$NAME"
+		echo $$ >"/sys/fs/cgroup/$NAME/cgroup.procs"
+		exec systemd-nspawn --quiet --directory="$ROOT" --machine="$NAME" --register=no --keep-unit --console=interactive \
+			--network-namespace-path="$NETNS" --bind="$PERSIST:/persist" "$@"`
+	args := []string{"--mount", "--propagation", "private", "--", "bash", "-c", script, "bash"}
+	args = append(append(append(args, c.options...), "--boot"), c.args...)
+	c.cmd = exec.Command("unshare", args...)
+	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.Service.netns(), "TERM=vt220")
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = slave, slave, slave
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	_ = slave.Close()
+	c.terminal, c.Console = master, newConsole(master, master)
+	c.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		_ = cmd.Wait()
+		close(ended)
+	}(c.cmd, c.ended)
+	c.leader = c.awaitLeader()
+}
+
+// awaitLeader waits for PID 1 of the container: the child of systemd-nspawn that
+// has the number 1 in its own namespace.
+func (c *Container) awaitLeader() int {
+	c.t.Helper()
+	first := regexp.MustCompile(`(?m)^NSpid:\t\d+\t1$`)
+	parent := fmt.Sprintf("\nPPid:\t%d\n", c.cmd.Process.Pid)
+	pid := 0
+	c.Until("the container's PID 1", 20*time.Second, func() bool {
+		select {
+		case <-c.ended:
+			c.t.Fatalf("systemd-nspawn ended with %d:\n%s", c.cmd.ProcessState.ExitCode(), c.Console.Text())
+		default:
+		}
+		statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+		for _, path := range statuses {
+			raw, err := os.ReadFile(path)
+			if err == nil && first.Match(raw) && bytes.Contains(raw, []byte(parent)) {
+				_, _ = fmt.Sscanf(path, "/proc/%d/status", &pid)
+			}
+		}
+		// Before it is systemd it is nspawn, still at preparing the tree.
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return pid != 0 && string(name) == "systemd\n"
+	})
+	return pid
+}
+
+// Until polls for what has no event to wait for.
+func (c *Container) Until(what string, limit time.Duration, done func() bool) {
+	c.t.Helper()
+	until(c.t, what, limit, done, func() string { return c.State() })
+}
+
+func until(t testing.TB, what string, limit time.Duration, done func() bool, state func() string) {
+	t.Helper()
+	for end := time.Now().Add(limit); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s\n%s", limit, what, state())
+		}
+	}
+}
+
+const stateScript = "systemctl list-jobs --no-pager; systemctl list-units --no-pager --state=failed; " +
+	"systemctl status --no-pager accountlock-gate accountlockd; journalctl -b --no-pager | grep -v 'was skipped because' | tail -n 50; ps axo pid,user,args"
+
+// State is what to print when something is not as it should be.
+func (c *Container) State() string {
+	if c.leader == 0 {
+		return c.Console.Text()
+	}
+	out, _ := c.Sh(stateScript)
+	return out + "\nconsole:\n" + c.Console.Text()
+}
+
+// Sh runs a script on the device as root, as no thief could.
+func (c *Container) Sh(script string) (out string, code int) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nsenter", "-t", fmt.Sprint(c.leader), "-a", "env", "-i",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root", "sh", "-c", script)
+	cmd.WaitDelay = time.Second
+	raw, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return string(raw), 0
+	case errors.As(err, &exit) && exit.Exited():
+		return string(raw), exit.ExitCode()
+	default:
+		return string(raw) + err.Error(), -1
+	}
+}
+
+// Must runs a script that has to succeed.
+func (c *Container) Must(script string) string {
+	c.t.Helper()
+	out, code := c.Sh(script)
+	if code != 0 {
+		c.t.Fatalf("%s: %d\n%s", script, code, out)
+	}
+	return out
+}
+
+// Cut is a power cut.
+func (c *Container) Cut() {
+	c.t.Helper()
+	if c.cmd == nil {
+		return
+	}
+	if c.leader != 0 {
+		// nspawn lives as long as its container.
+		_ = syscall.Kill(c.leader, syscall.SIGKILL)
+	} else {
+		_ = c.cmd.Process.Kill()
+	}
+	c.awaitEnd()
+}
+
+// PowerOff shuts the device down.
+func (c *Container) PowerOff() {
+	c.t.Helper()
+	_, _ = c.Sh("systemctl poweroff")
+	c.awaitEnd()
+}
+
+// AwaitReboot waits until the device wants to be started again, and starts it.
+func (c *Container) AwaitReboot() {
+	c.t.Helper()
+	if code := c.awaitEnd(); code != rebootCode {
+		c.t.Fatalf("the device was to reboot, but ended with %d", code)
+	}
+	c.Boot()
+}
+
+// Reboot restarts the device.
+func (c *Container) Reboot() {
+	c.t.Helper()
+	_, _ = c.Sh("systemctl reboot")
+	c.AwaitReboot()
+}
+
+func (c *Container) awaitEnd() int {
+	c.t.Helper()
+	select {
+	case <-c.ended:
+	case <-time.After(30 * time.Second):
+		state := c.State()
+		_ = syscall.Kill(c.leader, syscall.SIGKILL)
+		<-c.ended
+		c.t.Errorf("the device does not end:\n%s", state)
+	}
+	code := c.cmd.ProcessState.ExitCode()
+	_ = c.terminal.Close()
+	c.removeGroup()
+	c.cmd, c.leader = nil, 0
+	return code
+}
+
+// removeGroup removes the container's control groups.
+func (c *Container) removeGroup() {
+	script := `umount -R -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup
+		[ ! -d "/sys/fs/cgroup/$1" ] || find "/sys/fs/cgroup/$1" -depth -type d -exec rmdir {} \;`
+	_ = exec.Command("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", script, "sh", c.name).Run()
+}
+
+// Wipe is an untrusted factory reset of a device that is off: /var is as the
+// image has it, and /etc too.
+func (c *Container) Wipe() {
+	c.t.Helper()
+	for _, d := range []string{"var"} {
+		if err := os.RemoveAll(c.Root(d)); err != nil {
+			c.t.Fatal(err)
+		}
+		run(c.t, "cp", "-a", filepath.Join(c.image, d), c.Root(d))
+	}
+}
+
+// terminal makes a pseudo terminal.
+func terminal(t testing.TB) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 25, Col: 80})
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, slave
+}
