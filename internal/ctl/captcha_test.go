@@ -3,6 +3,7 @@
 package ctl_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,10 +49,10 @@ func TestACaptchaIsSolvedWithoutAskingAnybody(t *testing.T) {
 func TestCaptchasAreNotSolvedWithoutEnd(t *testing.T) {
 	s := newSession(t)
 	scenarios["locked"](s.fake)
-	asked := 0
-	s.fake.flow.steps = captchaSteps(t, func(values) *fault.Error { asked++; return fault.New(fault.CaptchaRequired, nil) })
+	var asked atomic.Int32
+	s.fake.flow.steps = captchaSteps(t, func(values) *fault.Error { asked.Add(1); return fault.New(fault.CaptchaRequired, nil) })
 	s.fake.own()
-	if code := s.run("unlock", "--identifier", "12345678", "--password-file", s.file(password)); code != ctl.ExitRefused || asked != 5 {
-		t.Errorf("exit %d after %d answers", code, asked)
+	if code := s.run("unlock", "--identifier", "12345678", "--password-file", s.file(password)); code != ctl.ExitRefused || asked.Load() != 5 {
+		t.Errorf("exit %d after %d answers", code, asked.Load())
 	}
 }
