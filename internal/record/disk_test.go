@@ -34,6 +34,8 @@ type Disk struct {
 	Before func(op string) error
 	// Changes counts what changed the disk, or what a power cut would leave of it.
 	Changes int
+	// Cost is what was done to the disk until now.
+	Cost Cost
 	// Sampled counts the times that PowerCuts could not visit every selection:
 	// where more than MaxDirty sectors are unflushed. Then Chance selections are made
 	// by chance, besides those that are always made.
@@ -42,6 +44,14 @@ type Disk struct {
 	// OnAwait is called where a reader waits for writers, Waits counts that.
 	OnAwait func()
 	Waits   int
+}
+
+// Cost is what operations cost a medium.
+type Cost struct{ Writes, WrittenBytes, Flushes, ReadBytes int }
+
+// Since returns what was done since an earlier moment.
+func (c Cost) Since(e Cost) Cost {
+	return Cost{c.Writes - e.Writes, c.WrittenBytes - e.WrittenBytes, c.Flushes - e.Flushes, c.ReadBytes - e.ReadBytes}
 }
 
 type diskFile struct {
@@ -292,6 +302,7 @@ func (d *Disk) syncFolder(folder string) error {
 		return err
 	}
 	d.Changes++
+	d.Cost.Flushes++
 	if d.Lies {
 		return nil
 	}
@@ -358,6 +369,7 @@ func (h *diskHandle) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(p, h.file.now[off:])
+	h.Cost.ReadBytes += n
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -379,6 +391,8 @@ func (h *diskHandle) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	h.Changes++
+	h.Cost.Writes++
+	h.Cost.WrittenBytes += len(p)
 	f := h.file
 	if f.shared {
 		f.now, f.shared = slices.Clone(f.now), false
@@ -403,6 +417,7 @@ func (h *diskHandle) flush() error {
 		return err
 	}
 	h.Changes++
+	h.Cost.Flushes++
 	if !h.Lies {
 		h.file.durable, h.file.shared = h.file.now, true
 		clear(h.file.sectors)

@@ -57,7 +57,7 @@ type system struct {
 
 func newSystem(t *testing.T, p place, svc *apitest.Service) *system {
 	t.Helper()
-	s := &system{t: t, p: p, svc: svc, kept: p.disk(), dir: memory(t), scratch: memory(t), serial: t.Name()}
+	s := &system{t: t, p: p, svc: svc, kept: p.disk(), dir: memory(t), scratch: memory(t), serial: rand.Text()}
 	s.factoryReset()
 	f, err := svc.Keys.DeviceFile()
 	must(t, err)
