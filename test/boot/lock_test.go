@@ -68,7 +68,7 @@ func TestWhereNothingIsProvisionedTheBootIsAsWithoutThePackage(t *testing.T) {
 		})
 		boot.OwnerGetsIn(t, c)
 		units[installed] = c.Must("systemctl get-default; systemctl show -p Id --value default.target; " +
-			"systemctl list-units --all --no-legend --plain --state=active,activating,failed | awk '{print $1, $3, $4}' | grep -v -e run-user -e '^session-' -e ^accountlock-gate.service -e ^accountlock-checkin.timer | sort")
+			"systemctl list-units --all --no-legend --plain --state=active,activating,failed | awk '{print $1, $3, $4}' | grep -v -e run-user -e run-credentials -e '^session-' -e ^accountlock-gate.service -e ^accountlock-checkin.timer | sort")
 		if installed {
 			if out, _ := c.Sh("find /run/systemd/generator* -name '*accountlock*' -o -name default.target"); out != "" {
 				t.Errorf("the generator made: %s", out)
