@@ -79,8 +79,8 @@ func NewOn(d *Disk, file string, options ...Option) *Store {
 }
 
 // NewOnPartition returns a store on a file of a disk that stands for a partition.
-func NewOnPartition(d *Disk, file string, android bool) *Store {
-	return newStore("block:"+file, &blockMedium{path: file, android: android, opener: d.partition})
+func NewOnPartition(d *Disk, file string, android bool, options ...Option) *Store {
+	return newStore("block:"+file, &blockMedium{path: file, android: android, opener: d.partition}, options...)
 }
 
 func (d *Disk) partition(name string, write bool) (partition, error) {

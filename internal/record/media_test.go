@@ -48,11 +48,11 @@ func (p place) filled(content []byte) *record.Disk {
 }
 
 // on returns the place's store on a disk.
-func (p place) on(d *record.Disk) *record.Store {
+func (p place) on(d *record.Disk, options ...record.Option) *record.Store {
 	if p.size == 0 {
-		return record.NewOn(d, where)
+		return record.NewOn(d, where, options...)
 	}
-	return record.NewOnPartition(d, where, p.android)
+	return record.NewOnPartition(d, where, p.android, options...)
 }
 
 // image returns a store of two slots, each of which may be shorter than a slot.

@@ -3,6 +3,7 @@
 package story_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,8 @@ type rig struct {
 	// extra is added to the daemon's configuration, tpm is its section [tpm].
 	extra, tpm string
 	chip       *tpmtest.TPM
+	// scheme is the kind of record store; empty is a file.
+	scheme string
 	// serverArgs are added to the account service's command line.
 	serverArgs []string
 }
@@ -80,6 +83,9 @@ func newRig(t testing.TB, options ...option) *rig {
 			t.Fatal(err)
 		}
 	}
+	if r.scheme != "" {
+		r.putStore(make([]byte, 64<<10)) // a file in the place of a partition
+	}
 	if err := os.WriteFile(r.path("serial"), []byte("rig-"+filepath.Base(r.dir)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +101,11 @@ func newRig(t testing.TB, options ...option) *rig {
 	r.writeConfig()
 	r.startDaemon()
 	return r
+}
+
+// storeSpec is `[record] store`.
+func (r *rig) storeSpec() string {
+	return cmp.Or(r.scheme, "file") + ":" + r.path("kept/record")
 }
 
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
@@ -147,7 +158,7 @@ func (r *rig) writeConfig() {
 	}
 	text := fmt.Sprintf(`%s
 [record]
-store = "file:%s"
+store = "%s"
 [state]
 directory = "%s"
 [runtime]
@@ -158,7 +169,7 @@ identity = ["file:%s"]
 %s
 [gate]
 mode = "none"
-%s`, api, r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), r.tpm, r.extra)
+%s`, api, r.storeSpec(), r.path("wiped"), r.path("run"), r.path("serial"), r.tpm, r.extra)
 	if err := os.WriteFile(r.path("accountlockd.toml"), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
