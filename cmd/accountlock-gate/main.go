@@ -22,7 +22,7 @@ func main() {
 			return config.LoadLayers("/", os.LookupEnv)
 		},
 		Record:    func(c config.Config) (gate.RecordReader, error) { return machine.Record(c) },
-		Marker:    func(dir string) gate.MarkerReader { return device.Marker{Dir: dir} },
+		Marker:    func(dir, spare string) gate.MarkerReader { return device.Marker{Dir: dir, Spare: spare} },
 		Root:      "/",
 		Getenv:    os.LookupEnv,
 		Systemctl: func(args ...string) error { return run("/usr/bin/systemctl", args...) },

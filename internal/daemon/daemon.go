@@ -100,7 +100,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	marker := device.Marker{Dir: o.Config.State.Directory}
+	marker := device.Marker{Dir: o.Config.State.Directory, Spare: gate.SpareDir(o.Config)}
 	evidence, problems := gate.Evidence(o.Config, store, marker)
 	for _, problem := range problems {
 		o.Log.Error("the record store is not as it should be", "error", problem)

@@ -29,6 +29,10 @@ const (
 type Marker struct {
 	// Dir is the state directory. It is not made here.
 	Dir string
+	// Spare is a folder that a reboot wipes, or empty. A marker that Dir does not take
+	// lies there, so that the gate lets an owner in for this boot whose /var is full
+	// or read-only. The daemon's user alone must be able to write it.
+	Spare string
 }
 
 // Read returns the marker; nil without an error where there is none, be it that
@@ -43,7 +47,17 @@ func (m Marker) Read() ([]byte, error) {
 }
 
 func (m Marker) read() ([]byte, error) {
-	path := filepath.Join(m.Dir, markerName)
+	// The spare one is only there if it is the newer one.
+	if m.Spare != "" {
+		if b, err := readMarker(m.Spare); b != nil && err == nil {
+			return b, nil
+		}
+	}
+	return readMarker(m.Dir)
+}
+
+func readMarker(dir string) ([]byte, error) {
+	path := filepath.Join(dir, markerName)
 	// Not waiting: somebody may have put a FIFO there.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,13 +86,24 @@ func (m Marker) read() ([]byte, error) {
 
 // Write puts a new marker, of MarkerSize bytes, in the place of the old one and
 // returns when it is on the medium. After an error, a *fault.Error of code
-// StorageFailed, either the old one or the new one is there, whole.
+// StorageFailed, either the old one or the new one is there, whole, and the new
+// one in Spare too if that could be.
 func (m Marker) Write(marker []byte) error {
 	if len(marker) != MarkerSize {
 		return fault.New(fault.StorageFailed, fmt.Errorf("cannot write a reset marker of %d bytes", len(marker)))
 	}
+	spare := Marker{Dir: m.Spare}
 	if err := m.write(marker); err != nil {
+		if m.Spare != "" {
+			err = errors.Join(err, spare.write(marker))
+		}
 		return fault.New(fault.StorageFailed, fmt.Errorf("cannot write the reset marker: %w", err))
+	}
+	if m.Spare == "" {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(m.Spare, markerName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.StorageFailed, fmt.Errorf("cannot remove the spare reset marker: %w", err))
 	}
 	return nil
 }
@@ -118,6 +143,9 @@ func (m Marker) write(marker []byte) (err error) {
 // there is none it does nothing. The error is a *fault.Error of code
 // StorageFailed.
 func (m Marker) Remove() error {
+	if m.Spare != "" {
+		_ = os.Remove(filepath.Join(m.Spare, markerName))
+	}
 	err := os.Remove(filepath.Join(m.Dir, markerName))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		// Also where it is gone already: whoever removed it may not have come so far.

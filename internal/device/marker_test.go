@@ -180,3 +180,29 @@ func smallFilesystem(t *testing.T, dir string) {
 	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"))
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 }
+
+func TestAMarkerThatTheStateDirectoryDoesNotTakeCountsUntilTheNextBoot(t *testing.T) {
+	dir, spare := filepath.Join(t.TempDir(), "wiped"), t.TempDir()
+	m := device.Marker{Dir: dir, Spare: spare}
+	first, second := bytes.Repeat([]byte{1}, device.MarkerSize), bytes.Repeat([]byte{2}, device.MarkerSize)
+	if err := m.Write(first); fault.CodeOf(err) != fault.StorageFailed {
+		t.Fatalf("written to a folder that is not there: %v", err)
+	}
+	if b, err := m.Read(); !bytes.Equal(b, first) || err != nil {
+		t.Fatalf("got %v, %v", b, err)
+	}
+	// A boot wipes the spare folder.
+	if b, err := (device.Marker{Dir: dir, Spare: t.TempDir()}).Read(); b != nil || err != nil {
+		t.Fatalf("after a boot: %v, %v", b, err)
+	}
+	must(t, os.Mkdir(dir, 0o700))
+	must(t, m.Write(second))
+	if b, err := m.Read(); !bytes.Equal(b, second) || err != nil || len(names(t, spare)) != 0 {
+		t.Fatalf("the state directory takes it again: %v, %v, %v", b, err, names(t, spare))
+	}
+	// A spare one that is damaged vouches for nothing.
+	must(t, os.WriteFile(filepath.Join(spare, "reset-marker"), []byte("x"), 0o600))
+	if b, err := m.Read(); !bytes.Equal(b, second) || err != nil {
+		t.Fatalf("got %v, %v", b, err)
+	}
+}

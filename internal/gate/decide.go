@@ -15,8 +15,9 @@ type Parts struct {
 	// Record opens the record store that `[record] store` names, with the TPM that
 	// `[tpm]` does. An error means that this program cannot open such a store.
 	Record func(config.Config) (RecordReader, error)
-	// Marker returns the reset marker in the state directory.
-	Marker func(dir string) MarkerReader
+	// Marker returns the reset marker in the state directory, and in a folder that a
+	// reboot wipes (SpareDir).
+	Marker func(dir, spare string) MarkerReader
 
 	// The rest is for the generator and the service alone.
 
@@ -71,7 +72,7 @@ func (p Parts) decide(path string) Verdict {
 		v.Provisioned, v.Ungated = true, cfg.Gate.Mode == config.GateNone
 		return v
 	}
-	e, problems := Evidence(cfg, store, p.Marker(cfg.State.Directory))
+	e, problems := Evidence(cfg, store, p.Marker(cfg.State.Directory, SpareDir(cfg)))
 	return verdict(lock.Decide(e), e, cfg, problems)
 }
 

@@ -11,6 +11,8 @@
 package gate
 
 import (
+	"path/filepath"
+
 	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -29,6 +31,10 @@ type MarkerReader interface {
 	// nobody can tell.
 	Read() ([]byte, error)
 }
+
+// SpareDir is where the daemon leaves a reset marker that the state directory did
+// not take (tmpfiles.d/accountlock.conf makes it).
+func SpareDir(cfg config.Config) string { return filepath.Join(cfg.Runtime.Directory, "daemon") }
 
 // Evidence gathers what lock.Decide needs. The evidence is good whatever the
 // problems are: they say what went wrong on the way, for a person to read, and

@@ -55,7 +55,7 @@ func run(t *testing.T, cfg config.Config, cfgErr error, store gate.RecordReader,
 			}
 			return store, nil
 		},
-		Marker: func(string) gate.MarkerReader { return marker },
+		Marker: func(string, string) gate.MarkerReader { return marker },
 	})
 	if e.Len() > 0 && code != gate.ExitUsage {
 		t.Errorf("says on standard error: %s", e.String())
