@@ -48,11 +48,10 @@ func (s *Service) SendCode(ctx context.Context, acct Account, flowID, purpose, l
 	if !ok {
 		return "", time.Time{}, noSecondFactor()
 	}
-	n, err := rand.Int(s.random, big.NewInt(1_000_000))
+	code, err := s.drawCode()
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("cannot draw a code: %w", err)
+		return "", time.Time{}, err
 	}
-	code := fmt.Sprintf("%0*d", codeDigits, n)
 	now := s.clock()
 	expires = now.Add(codeLife)
 	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
@@ -160,6 +159,15 @@ func (s *Service) checkCode(tx *sql.Tx, flowID, purpose, digits string, now time
 		return nil, fmt.Errorf("cannot store a try at a code: %w", err)
 	}
 	return refusal, nil
+}
+
+// drawCode returns a new random code.
+func (s *Service) drawCode() (string, error) {
+	n, err := rand.Int(s.random, big.NewInt(1_000_000))
+	if err != nil {
+		return "", fmt.Errorf("cannot draw a code: %w", err)
+	}
+	return fmt.Sprintf("%0*d", codeDigits, n), nil
 }
 
 // storeCode replaces the row of a flow and purpose.

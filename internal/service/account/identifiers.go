@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -28,11 +27,10 @@ func (s *Service) OfferIdentifier(ctx context.Context, id, typed, flowID, locale
 	if err != nil {
 		return Identifier{}, time.Time{}, err
 	}
-	n, err := rand.Int(s.random, big.NewInt(1_000_000))
+	code, err := s.drawCode()
 	if err != nil {
-		return Identifier{}, time.Time{}, fmt.Errorf("cannot draw a code: %w", err)
+		return Identifier{}, time.Time{}, err
 	}
-	code := fmt.Sprintf("%0*d", codeDigits, n)
 	now := s.clock()
 	purpose := s.offerPurpose(offered)
 	var taken bool
