@@ -5,6 +5,7 @@ package account_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -130,7 +131,8 @@ func TestAttemptIsCountedBeforeThePasswordIsLookedAtAndTakenBackIfItNeverIs(t *t
 		}
 		wg.Go(func() {
 			_, err := slow.Authenticate(ctx, at(fmt.Sprintf("u%d@example.org", i), wrong, device))
-			if c := fault.CodeOf(err); c != fault.InvalidCredentials && c != fault.ServiceUnavailable {
+			// Whoever still counted the guess when it was given up says no more than that.
+			if c := fault.CodeOf(err); c != fault.InvalidCredentials && c != fault.ServiceUnavailable && !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		})
