@@ -80,7 +80,7 @@ func (s *Service) SetSecondFactor(ctx context.Context, id string, on bool) (Acco
 }
 
 // SetPassword gives an account another password, forgets the wrong guesses at
-// it, and tells the owner. Errors are faults: WeakPassword, InvalidArgument (no
+// it, has OnPassword called, and tells the owner. Errors are faults: WeakPassword, InvalidArgument (no
 // such account), AccountDeleted, ServiceUnavailable.
 func (s *Service) SetPassword(ctx context.Context, id string, password accountapi.Secret) error {
 	return s.setPassword(ctx, id, password, func(*sql.Tx) error { return nil })
@@ -106,7 +106,10 @@ func (s *Service) setPassword(ctx context.Context, id string, password accountap
 		if _, err := tx.Exec(`DELETE FROM throttles WHERE throttle_key = $1`, guesses); err != nil {
 			return fmt.Errorf("cannot forget wrong guesses: %w", err)
 		}
-		return with(tx)
+		if err := with(tx); err != nil || s.onPassword == nil {
+			return err
+		}
+		return s.onPassword(ctx, tx, id)
 	})
 	if err != nil {
 		return err

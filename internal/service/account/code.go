@@ -66,14 +66,21 @@ func (s *Service) SendCode(ctx context.Context, acct Account, flowID, purpose, l
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	m := codeMessage(to, code, locale)
-	m.Until = expires
+	if err := s.sendOf(ctx, codeMessage(to, code, locale), expires); err != nil {
+		return "", time.Time{}, err
+	}
+	return to.Mask(), expires, nil
+}
+
+// sendOf sends the message that a code belongs to, which is of no use after until.
+func (s *Service) sendOf(ctx context.Context, m Message, until time.Time) error {
+	m.Until = until
 	if err := s.send(ctx, m); err != nil {
 		f := fault.New(fault.ServiceUnavailable, err)
 		f.RetryAfter = codeSendPace
-		return "", time.Time{}, f
+		return f
 	}
-	return to.Mask(), expires, nil
+	return nil
 }
 
 // maySend returns the number of this sending, or fault.RateLimited.

@@ -68,10 +68,8 @@ func (s *Service) OfferIdentifier(ctx context.Context, id, typed, flowID, locale
 	if taken {
 		m = message(offered, "Your address was given again", "Somebody wanted to add this address or number to their account. It belongs to your account already, so nothing was changed.\n")
 	}
-	if err := s.send(ctx, m); err != nil {
-		f := fault.New(fault.ServiceUnavailable, err)
-		f.RetryAfter = codeSendPace
-		return Identifier{}, time.Time{}, f
+	if err := s.sendOf(ctx, m, now.Add(codeLife)); err != nil {
+		return Identifier{}, time.Time{}, err
 	}
 	return offered, now.Add(codeLife), nil
 }

@@ -67,7 +67,7 @@ const (
 
 // notices are the sentences of each kind; %s is the device.
 var notices = map[NoticeKind]struct{ subject, text string }{
-	NoticePassword:    {"Your password was changed", "The password of your account was changed."},
+	NoticePassword:    {"Your password was changed", "The password of your account was changed. A recovery of the account that was waiting is stopped."},
 	NoticeIdentifiers: {"Your addresses were changed", "An e-mail address or phone number of your account was added or removed."},
 	NoticeDeleted:     {"Your account was deleted", "Your account was deleted, and every device of it released."},
 	NoticeLinked:      {"A device was linked to your account", "The device %s was linked to your account. After a reset it will ask for this account."},

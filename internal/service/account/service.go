@@ -52,6 +52,9 @@ type Config struct {
 	// what belongs to it is released with it or not at all. Its error ends the
 	// deletion. It may be called again for one deletion, after a rollback.
 	OnDelete func(ctx context.Context, tx *sql.Tx, accountID string) error
+	// OnPassword is called likewise in the transaction that gives an account
+	// another password.
+	OnPassword func(ctx context.Context, tx *sql.Tx, accountID string) error
 	// Log is told of what fails beside the point, such as a notice that
 	// could not be sent; nobody by default. No secret is written to it.
 	Log *slog.Logger
@@ -60,15 +63,16 @@ type Config struct {
 // Service is the accounts of one database. It is safe for concurrent use, and
 // holds nothing that a second process on the database would miss.
 type Service struct {
-	db       *store.DB
-	secret   secret.Bytes
-	notifier Notifier
-	region   string
-	hasher   *hasher
-	now      func() time.Time
-	random   io.Reader
-	onDelete func(ctx context.Context, tx *sql.Tx, accountID string) error
-	log      *slog.Logger
+	db         *store.DB
+	secret     secret.Bytes
+	notifier   Notifier
+	region     string
+	hasher     *hasher
+	now        func() time.Time
+	random     io.Reader
+	onDelete   func(ctx context.Context, tx *sql.Tx, accountID string) error
+	onPassword func(ctx context.Context, tx *sql.Tx, accountID string) error
+	log        *slog.Logger
 }
 
 // New returns a Service. Its errors are those of a configuration that cannot
@@ -98,7 +102,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{
 		db: cfg.DB, secret: cfg.Secret, notifier: cfg.Notifier, region: cfg.Region, hasher: h,
-		now: cfg.Now, random: cfg.Random, onDelete: cfg.OnDelete, log: cfg.Log,
+		now: cfg.Now, random: cfg.Random, onDelete: cfg.OnDelete, onPassword: cfg.OnPassword, log: cfg.Log,
 	}, nil
 }
 

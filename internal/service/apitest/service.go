@@ -148,6 +148,9 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
 			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id))
 		},
+		OnPassword: func(ctx context.Context, tx *sql.Tx, id string) error {
+			return s.Recoveries.PasswordChanged(ctx, tx, id)
+		},
 	})
 	must(err)
 	s.Offline, err = offline.New(s.DB, s.Devices, s.Secret, s.Keys, s.Clock.Now)

@@ -100,6 +100,9 @@ func (s *service) wire() error {
 	s.accounts, err = account.New(account.Config{
 		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log,
 		OnDelete: s.accountDeleted,
+		OnPassword: func(ctx context.Context, tx *sql.Tx, accountID string) error {
+			return s.recoveries.PasswordChanged(ctx, tx, accountID)
+		},
 	})
 	if err != nil {
 		return fault.New(fault.InvalidArgument, err)

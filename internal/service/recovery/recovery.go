@@ -416,6 +416,13 @@ func (s *Service) Stop(ctx context.Context, code string) error {
 	}))
 }
 
+// PasswordChanged stops, within the transaction that gives an account another
+// password, the recoveries of it that are open: who changed it needs none, and
+// nobody else may go on with one. It fits account.OnPassword.
+func (s *Service) PasswordChanged(ctx context.Context, tx *sql.Tx, accountID string) error {
+	return end(ctx, tx, accountID, "stopped")
+}
+
 // AccountDeleted removes, within the transaction that deletes an account, its
 // recoveries. It fits account.OnDelete.
 func (s *Service) AccountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {

@@ -363,6 +363,31 @@ func TestARecoveryEndsSessionsAndABlockThatHasAnEnd(t *testing.T) {
 	}
 }
 
+func TestAPasswordThatTheOwnerChangesStopsTheRecoveriesThatWait(t *testing.T) {
+	s := apitest.Start(t)
+	a := owner(t, s)
+	at := ask(t, s, "thief", "jane@example.org")
+	ask(t, s, "of the number", "+493012345010")
+	if err := s.Accounts.SetPassword(t.Context(), a.ID, accountapi.Secret("123")); fault.CodeOf(err) != fault.WeakPassword {
+		t.Fatal(err)
+	}
+	if _, err := s.Recoveries.Continue(t.Context(), "thief"); err != nil {
+		t.Fatalf("a password that was refused has stopped it: %v", err)
+	}
+	if err := s.Accounts.SetPassword(t.Context(), a.ID, accountapi.Secret(fresh)); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"jane@example.org", "work@example.com"} {
+		if m := last(t, s, to); !strings.Contains(m, "A recovery of the account that was waiting is stopped.") {
+			t.Errorf("%s is told: %s", to, m)
+		}
+	}
+	s.Clock.Advance(at.Until.Sub(s.Clock.Now()))
+	for _, name := range []string{"thief", "of the number"} {
+		wantFault(t, name, second(s.Recoveries.Continue(t.Context(), name)), fault.Declined)
+	}
+}
+
 type discard struct{}
 
 func (discard) Send(context.Context, account.Message) error { return nil }
