@@ -20,12 +20,13 @@ type chip struct {
 	value            uint64
 	// highest is the highest value that any counter ever had.
 	highest uint64
-	// before is called before every operation that changes the counter.
+	// before is called before every operation that changes the counter, after after
+	// it.
 	before func(op string)
+	after  func()
 	// fail is the error of everything.
 	fail error
 	open int
-	ops  []string
 }
 
 func (c *chip) option(required bool) record.Option {
@@ -40,10 +41,14 @@ func (c *chip) option(required bool) record.Option {
 
 func (c *chip) Close() { c.open-- }
 
-func (c *chip) op(name string) {
-	c.ops = append(c.ops, name)
+// op does what changes the counter.
+func (c *chip) op(name string, do func()) {
 	if c.before != nil {
 		c.before(name)
+	}
+	do()
+	if c.after != nil {
+		c.after()
 	}
 }
 
@@ -60,12 +65,10 @@ func (c *chip) Counter() (uint64, error) {
 
 func (c *chip) Arm() (uint64, error) {
 	if c.foreign {
-		c.op("nv-undefine")
-		c.foreign = false
+		c.op("nv-undefine", func() { c.foreign = false })
 	}
 	if !c.defined {
-		c.op("nv-define")
-		c.defined, c.value = true, 0
+		c.op("nv-define", func() { c.defined, c.value = true, 0 })
 	}
 	if c.value == 0 {
 		return c.Advance()
@@ -77,12 +80,13 @@ func (c *chip) Advance() (uint64, error) {
 	if !c.defined {
 		return 0, &lock.TPMError{Says: lock.TPMCounterAbsent}
 	}
-	c.op("nv-increment")
-	if c.value == 0 {
-		c.value = c.highest
-	}
-	c.value++
-	c.highest = max(c.highest, c.value)
+	c.op("nv-increment", func() {
+		if c.value == 0 {
+			c.value = c.highest
+		}
+		c.value++
+		c.highest = max(c.highest, c.value)
+	})
 	return c.value, nil
 }
 
@@ -108,8 +112,11 @@ func (c *chip) Unseal(blob []byte) ([]byte, error) {
 // clear is what a TPM2_Clear does.
 func (c *chip) clear() { c.seed++; c.defined, c.value = false, 0 }
 
-// same returns a chip with what c keeps over a power cut.
+// same returns a chip with what c keeps over a power cut; of none there is none.
 func (c *chip) same() *chip {
+	if c == nil {
+		return nil
+	}
 	return &chip{seed: c.seed, defined: c.defined, foreign: c.foreign, value: c.value, highest: c.highest}
 }
 
@@ -117,13 +124,16 @@ var errSilent = &lock.TPMError{Says: lock.TPMSilent, Err: errors.New("no answer"
 
 // device is a store on a disk, bound to a chip.
 type device struct {
-	disk *record.Disk
-	chip *chip
+	disk  *record.Disk
+	chip  *chip
+	place place
 }
 
-func newDevice() *device { return &device{record.NewDisk("/p"), &chip{seed: 0x5a}} }
+func newDevice() *device { return newDeviceAt(inFile) }
 
-func (d *device) store() *record.Store { return record.NewOn(d.disk, where, d.chip.option(false)) }
+func newDeviceAt(p place) *device { return &device{p.disk(), &chip{seed: 0x5a}, p} }
+
+func (d *device) store() *record.Store { return d.place.on(d.disk, d.chip.option(false)) }
 
 func (d *device) content() []byte { return slices.Clone(d.disk.Content(where)) }
 

@@ -34,11 +34,13 @@ import (
 )
 
 // system is a whole device whose power can be cut, and its account service. The
-// record lies on one disk, marker and journal on another one.
+// record lies on one disk, marker and journal on another one; the counter is in a
+// TPM, where there is one.
 type system struct {
-	t   *testing.T
-	p   place
-	svc *apitest.Service
+	t    *testing.T
+	p    place
+	chip *chip // nil without a TPM
+	svc  *apitest.Service
 	// keys is the file with the account service's keys, as a device's image has it.
 	keys, ca string
 
@@ -55,9 +57,9 @@ type system struct {
 	recorder *recorder
 }
 
-func newSystem(t *testing.T, p place, svc *apitest.Service) *system {
+func newSystem(t *testing.T, p place, c *chip, svc *apitest.Service) *system {
 	t.Helper()
-	s := &system{t: t, p: p, svc: svc, kept: p.disk(), dir: memory(t), scratch: memory(t), serial: rand.Text()}
+	s := &system{t: t, p: p, chip: c, svc: svc, kept: p.disk(), dir: memory(t), scratch: memory(t), serial: rand.Text()}
 	s.factoryReset()
 	f, err := svc.Keys.DeviceFile()
 	must(t, err)
@@ -95,26 +97,41 @@ type daemon struct {
 	close   func()
 }
 
-// start starts the daemon on a record and a state directory. Only the system's own
-// are recorded.
-func (s *system) start(kept *record.Disk, dir string) *daemon {
+// store returns the record store on a disk, bound to a TPM where there is one.
+func (s *system) store(kept *record.Disk, c *chip) *record.Store {
+	if c == nil {
+		return s.p.on(kept)
+	}
+	return s.p.on(kept, c.option(true))
+}
+
+// start starts the daemon as it is.
+func (s *system) start() *daemon {
 	s.t.Helper()
-	store := s.p.on(kept)
+	return s.startOn(s.kept, s.chip, s.dir)
+}
+
+// startOn starts the daemon on a record, a TPM and a state directory. Only the
+// system's own are recorded.
+func (s *system) startOn(kept *record.Disk, c *chip, dir string) *daemon {
+	s.t.Helper()
+	store := s.store(kept, c)
 	reading := store.Read()
+	must(s.t, store.Settle())
 	marker, err := machine.Marker{Dir: dir}.Read()
 	must(s.t, err)
-	c, err := client.New(client.Config{URL: s.svc.URL, CAFile: s.ca, KeySetFile: s.keys, Known: reading.Record.KeySet, PortalURL: "http://127.0.0.1:1/"})
+	cl, err := client.New(client.Config{URL: s.svc.URL, CAFile: s.ca, KeySetFile: s.keys, Known: reading.Record.KeySet, PortalURL: "http://127.0.0.1:1/"})
 	must(s.t, err)
 	log := slog.New(slog.DiscardHandler)
 	l := &daemon{system: s, boot: lock.Boot{ID: "a boot", Since: time.Minute}}
 	l.journal = journal.New(dir, time.Now, log)
 	l.keeper = flow.NewKeeper(flow.Ports{
-		Conversation: talk{s, c}, Registry: registry{s, c}, Trust: c,
+		Conversation: talk{s, cl}, Registry: registry{s, cl}, Trust: cl,
 		Record: writing{s, store}, Marker: marking{s, dir},
 		Gate: noGate{}, Journal: l.journal, Diary: l.journal, Events: l.journal,
 		Clock: l, Hardware: l, Random: rand.Reader,
 	}, lock.Evidence{
-		Provisioned: true, Store: reading.Store, Record: reading.Record, OneCopy: reading.OneCopy,
+		Provisioned: true, Store: reading.Store, Record: reading.Record, OneCopy: reading.OneCopy, TPM: reading.TPM,
 		Marker: marker, Policy: lock.RequireOnline,
 	}, log)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -122,7 +139,7 @@ func (s *system) start(kept *record.Disk, dir string) *daemon {
 	l.close = func() {
 		cancel()
 		l.flows.Close()
-		c.Close()
+		cl.Close()
 		must(s.t, l.journal.Close())
 	}
 	return l
@@ -354,16 +371,19 @@ func (s *system) serviceSays(deviceID string) servicedevice.Status {
 type recorder struct {
 	s        *system
 	deviceID string
-	seen     [3]int // changes of the disks and of the service
+	seen     [4]int // changes of the disks, of the service and of the TPM
+	steps    int    // what was done to the TPM
 	sides    []sides
 	states   map[[32]byte]left
 	physical int
 	moments  int
 }
 
-// left is what a power cut left: both disks, and the account service beside them.
+// left is what a power cut left: both disks and the TPM, and the account service
+// beside them.
 type left struct {
 	record []byte
+	chip   *chip
 	files  map[string][]byte
 	sides  int
 	op     string
@@ -379,6 +399,9 @@ func (s *system) recorded(deviceID string, run func()) *recorder {
 	s.disks.Lock()
 	s.kept.Before = func(op string) error { r.moment(op); return nil }
 	s.wiped.Before = s.kept.Before
+	if s.chip != nil {
+		s.chip.before, s.chip.after = r.moment, func() { r.steps++ }
+	}
 	s.disks.Unlock()
 	s.recorder = r
 	run()
@@ -386,8 +409,11 @@ func (s *system) recorded(deviceID string, run func()) *recorder {
 	defer s.disks.Unlock()
 	s.recorder = nil
 	s.kept.Before, s.wiped.Before = nil, nil
+	if s.chip != nil {
+		s.chip.before, s.chip.after = nil, nil
+	}
 	r.serviceChanged()
-	r.seen = [3]int{-1, -1, -1}
+	r.seen = [4]int{-1, -1, -1, -1}
 	r.visit("the end", true)
 	for name, content := range s.wiped.Files() {
 		real, err := os.ReadFile(filepath.Join(s.dir, name))
@@ -405,16 +431,17 @@ func (r *recorder) serviceChanged() {
 func (r *recorder) moment(op string) { r.visit(op, false) }
 
 func (r *recorder) visit(op string, last bool) {
-	now := [3]int{r.s.kept.Changes, r.s.wiped.Changes, len(r.sides)}
+	now := [4]int{r.s.kept.Changes, r.s.wiped.Changes, len(r.sides), r.steps}
 	if now == r.seen {
 		return
 	}
 	r.seen = now
 	r.moments++
+	c := r.s.chip.same()
 	r.s.kept.PowerCuts(func(kept *record.Disk) {
 		rec := kept.Content(where)
 		r.physical += r.s.wiped.PowerCuts(func(wiped *record.Disk) {
-			st := left{rec, wiped.Files(), len(r.sides) - 1, op, last}
+			st := left{rec, c, wiped.Files(), len(r.sides) - 1, op, last}
 			key := st.key()
 			if _, ok := r.states[key]; !ok {
 				r.states[key] = st
@@ -426,6 +453,9 @@ func (r *recorder) visit(op string, last bool) {
 func (l left) key() (key [32]byte) {
 	h := sha256.New()
 	fmt.Fprintln(h, l.sides, l.last, len(l.record))
+	if l.chip != nil {
+		fmt.Fprintln(h, l.chip.defined, l.chip.value)
+	}
 	h.Write(l.record)
 	for _, name := range slices.Sorted(maps.Keys(l.files)) {
 		fmt.Fprintln(h, name, len(l.files[name]))
@@ -447,7 +477,7 @@ type logical struct {
 func (r *recorder) read(st left, journals map[[32]byte]string) logical {
 	t := r.s.t
 	t.Helper()
-	l := logical{marker: string(st.files["reset-marker"]), record: r.s.p.on(r.disk(st)).Read()}
+	l := logical{marker: string(st.files["reset-marker"]), record: r.s.store(r.disk(st), st.chip).Read()}
 	h := sha256.New()
 	for _, name := range []string{"journal.db", "journal.db-wal"} {
 		fmt.Fprintln(h, len(st.files[name]))

@@ -30,7 +30,7 @@ type operation struct {
 // enrolled is a device that the account service knows and that is unlinked.
 func enrolled(t *testing.T, s *system) *daemon {
 	t.Helper()
-	l := s.start(s.kept, s.dir)
+	l := s.start()
 	must(t, l.settle())
 	if l.state().State != lock.Unlinked {
 		t.Fatalf("a new device is %s", l.state())
@@ -53,7 +53,7 @@ func lockedDevice(t *testing.T, s *system) *daemon {
 	t.Helper()
 	linkedDevice(t, s).close()
 	s.factoryReset()
-	l := s.start(s.kept, s.dir)
+	l := s.start()
 	if l.state() != lock.LockedFor(lock.FactoryReset) {
 		t.Fatalf("after a reset it is %s", l.state())
 	}
@@ -88,6 +88,7 @@ func says(change func(l *daemon) error) func(*testing.T, *daemon) {
 }
 
 var operations = []operation{
+	{"first contact", func(_ *testing.T, s *system) *daemon { return s.start() }, func(t *testing.T, l *daemon) { t.Helper(); must(t, l.settle()) }, nil},
 	{"link", enrolled, owner(lock.KindLink), nil},
 	{"unlock", lockedDevice, owner(lock.KindUnlock), nil},
 	{"sign-out", linkedDevice, owner(lock.KindSignOut), nil},
@@ -130,27 +131,31 @@ func TestAPowerCutAnywhereInTheSystemLeavesBothSidesAgreeing(t *testing.T) {
 	if svc.Database.Path == "" {
 		t.Skip("the account service is put back to a moment by copying its SQLite tables")
 	}
-	total, began := 0, time.Now()
+	total, bound, began := 0, 0, time.Now()
 	for i, op := range operations {
 		places := everywhere[i%len(everywhere):][:1]
 		if everything() {
 			places = everywhere
 		}
 		for _, p := range places {
-			t.Run(op.name+" on "+p.name, func(t *testing.T) { total += cutOperation(t, svc, p, op) })
+			t.Run(op.name+" on "+p.name, func(t *testing.T) { total += cutOperation(t, svc, p, nil, op) })
+			t.Run(op.name+" on "+p.name+" with a TPM", func(t *testing.T) {
+				n := cutOperation(t, svc, p, &chip{seed: 0x5a}, op)
+				total, bound = total+n, bound+n
+			})
 		}
 	}
-	t.Logf("%d states of the whole system after a power cut, in %s", total, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d states of the whole system after a power cut, %d of them with a TPM, in %s", total, bound, time.Since(began).Round(time.Millisecond))
 }
 
 // everything reports whether every operation is to be cut on every medium, and
 // more of what SQLite has not flushed is to be told apart: `make powercuts`.
 func everything() bool { return os.Getenv("ACCOUNTLOCK_POWERCUTS") == "all" }
 
-func cutOperation(t *testing.T, svc *apitest.Service, p place, op operation) int {
+func cutOperation(t *testing.T, svc *apitest.Service, p place, c *chip, op operation) int {
 	t.Helper()
 	began := time.Now()
-	s := newSystem(t, p, svc)
+	s := newSystem(t, p, c, svc)
 	l := op.before(t, s)
 	id := l.keeper.Snapshot().DeviceID
 	r := s.recorded(id, func() {
@@ -173,7 +178,7 @@ func cutOperation(t *testing.T, svc *apitest.Service, p place, op operation) int
 			op.after(t, found)
 		}
 		key := fmt.Sprintf("%d %s %x %+v %d", st.sides, found.pending, found.marker, found.record.Record.GoString(), found.record.Sequence)
-		key += fmt.Sprintf(" %v %v", found.record.OneCopy, recordText(found.record.Record))
+		key += fmt.Sprintf(" %v %v %d %d", found.record.OneCopy, recordText(found.record.Record), found.record.Counter, found.record.TPMCounter)
 		if restarts[key] {
 			continue
 		}
@@ -199,8 +204,8 @@ func recordText(r lock.Record) string {
 // both sides, and what the boot after that decides.
 func (s *system) checkStart(t *testing.T, r *recorder, st left, id string) {
 	t.Helper()
-	kept, dir := r.disk(st), r.folder(st)
-	l := s.start(kept, dir)
+	kept, c, dir := r.disk(st), st.chip.same(), r.folder(st)
+	l := s.startOn(kept, c, dir)
 	defer func() { l.close() }()
 	fatal := func(format string, args ...any) {
 		t.Helper()
@@ -232,12 +237,16 @@ func (s *system) checkStart(t *testing.T, r *recorder, st left, id string) {
 		fatal("left in the journal: %v, %v", ops, err)
 	}
 	l.close()
-	again := s.start(kept, dir)
+	again := s.startOn(kept, c, dir)
 	l = again
 	if again.state() != want {
 		fatal("%s, and after another start %s", want, again.state())
 	}
-	if d := decide(s.p.on(kept).Read(), nil); d.Open() == says.Binds() {
+	now := s.store(kept, c).Read()
+	if now.Ahead() {
+		fatal("the record is still ahead of the counter: %d and %d", now.Counter, now.TPMCounter)
+	}
+	if d := decide(now, nil); d.Open() == says.Binds() {
 		fatal("the service says %q, and after a reset it is %s", says, d)
 	}
 }

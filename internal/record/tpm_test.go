@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
@@ -108,7 +109,7 @@ func thieves() []thief {
 			d.put(c)
 		}, lock.TPMVouches, false, lock.LockedFor(lock.FactoryReset)},
 		{"a record bound to another TPM", func(_ *testing.T, d *device) {
-			other := &device{record.NewDisk("/p"), &chip{seed: 0x11}}
+			other := &device{record.NewDisk("/p"), &chip{seed: 0x11}, inFile}
 			r := armed(1)
 			r.Armed = false
 			_ = other.store().Write(r, true)
@@ -273,37 +274,45 @@ func TestAnUnboundRecordIsBoundByTheNextWriteUnderTheServicesWord(t *testing.T) 
 // medium in each state that it could be in, and the counter before or after its
 // step.
 func TestAPowerCutBetweenRecordAndCounterLeavesTheOldRecordOrTheNewOne(t *testing.T) {
-	d := newDevice()
-	states := 0
-	// gone are the whole stores that later ones have replaced, as a thief kept them.
-	var gone [][]byte
-	old := d.store().Read()
-	for _, st := range life() {
-		before := d.content()
-		n := 0
-		visit := func(op string) {
-			n += d.disk.PowerCuts(func(after *record.Disk) {
-				left := &device{after, d.chip.same()}
-				afterThePowerCut(t, st, left, op, old)
-			})
+	each(t, everywhere, func(t *testing.T, p place) {
+		d := newDeviceAt(p)
+		began, states, mixed := time.Now(), 0, 0
+		// gone are the whole stores that later ones have replaced, as a thief kept them.
+		var gone [][]byte
+		old := d.store().Read()
+		for _, st := range life() {
+			before := d.content()
+			visit := func(op string) {
+				states += d.disk.PowerCuts(func(after *record.Disk) {
+					afterThePowerCut(t, st, &device{after, d.chip.same(), p}, op, old)
+				})
+			}
+			seen := -1
+			d.disk.Before = func(op string) error {
+				if d.disk.Changes != seen {
+					seen = d.disk.Changes
+					visit(op)
+				}
+				return nil
+			}
+			d.chip.before = func(op string) { seen = d.disk.Changes; visit(op) }
+			d.chip.after = func() { seen = -1 }
+			write(t, d.store(), st.record, st.ownership)
+			d.disk.Before, d.chip.before, d.chip.after = nil, nil, nil
+			visit("end")
+			if r := d.store().Read(); !reflect.DeepEqual(r.Record, st.record) || r.Ahead() {
+				t.Fatalf("%s: not done: %s, %+v", st.name, r.TPM, r.Slots)
+			}
+			// A wait alone takes no step: the record before it may come back, and does no harm.
+			if old.Store != lock.StoreBlank && (st.ownership || old.Record.Counts(st.record)) {
+				gone = append(gone, before)
+			}
+			mixed += tryAll(t, d, st, gone)
+			old = d.store().Read()
 		}
-		d.disk.Before = func(op string) error { visit(op); return nil }
-		d.chip.before = visit
-		write(t, d.store(), st.record, st.ownership)
-		d.disk.Before, d.chip.before = nil, nil
-		visit("end")
-		if r := d.store().Read(); !reflect.DeepEqual(r.Record, st.record) || r.Ahead() {
-			t.Fatalf("%s: not done: %s, %+v", st.name, r.TPM, r.Slots)
-		}
-		// A wait alone takes no step: the record before it may come back, and does no harm.
-		if before != nil && (st.ownership || old.Record.Counts(st.record)) {
-			gone = append(gone, before)
-		}
-		states += n + tryAll(t, d, st, gone)
-		t.Logf("%s: %d states, %d stores from before", st.name, n, len(gone))
-		old = d.store().Read()
-	}
-	t.Logf("%d states of medium and counter, each read, settled, decided and written again", states)
+		t.Logf("%d states of medium and counter, each read, settled, decided and written again, and %d stores from before tried whole and in parts, in %s",
+			states, mixed, time.Since(began).Round(time.Millisecond))
+	})
 }
 
 // afterThePowerCut is a device that starts again with what is left.
@@ -340,7 +349,7 @@ func tryAll(t *testing.T, d *device, st step, gone [][]byte) int {
 	tried := 0
 	try := func(content []byte) {
 		tried++
-		thiefs := &device{record.NewDisk("/p"), d.chip.same()}
+		thiefs := &device{record.NewDisk("/p"), d.chip.same(), d.place}
 		thiefs.put(content)
 		r := thiefs.store().Read()
 		got := lock.Decide(lock.Evidence{Provisioned: true, Store: r.Store, Record: r.Record, OneCopy: r.OneCopy, TPM: r.TPM, Policy: lock.RequireOnline})
@@ -352,13 +361,12 @@ func tryAll(t *testing.T, d *device, st step, gone [][]byte) int {
 	for _, old := range gone {
 		try(old)
 		for i := range 2 {
-			for _, beside := range [][]byte{now, make([]byte, 2*slotBytes)} {
-				mixed := bytes.Clone(beside)
-				copy(mixed[i*slotBytes:(i+1)*slotBytes], old[i*slotBytes:(i+1)*slotBytes])
-				try(mixed)
-				other := bytes.Clone(beside)
-				copy(other[(1-i)*slotBytes:(2-i)*slotBytes], old[i*slotBytes:(i+1)*slotBytes])
-				try(other)
+			for _, beside := range [][]byte{now, d.place.image(nil, nil)} {
+				for to := range 2 {
+					mixed := bytes.Clone(beside)
+					copy(d.place.slot(mixed, to), d.place.slot(old, i))
+					try(mixed)
+				}
 			}
 		}
 	}
