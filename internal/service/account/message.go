@@ -57,6 +57,8 @@ const (
 	NoticeFound     NoticeKind = "found"
 	// NoticeIdentifiers: an address or number was added or removed.
 	NoticeIdentifiers NoticeKind = "identifiers"
+	// NoticeFactors: an app, a passkey or backup codes were set up or removed.
+	NoticeFactors NoticeKind = "factors"
 	// NoticeOfflineCode: a response for a device was given out.
 	NoticeOfflineCode NoticeKind = "offline-code"
 	// NoticeTicket: a ticket for a device was given out.
@@ -69,6 +71,7 @@ const (
 var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticePassword:    {"Your password was changed", "The password of your account was changed. A recovery of the account that was waiting is stopped."},
 	NoticeIdentifiers: {"Your addresses were changed", "An e-mail address or phone number of your account was added or removed."},
+	NoticeFactors:     {"Your second factor was changed", "An authenticator app, a passkey or the backup codes of your account were set up or removed."},
 	NoticeDeleted:     {"Your account was deleted", "Your account was deleted, and every device of it released."},
 	NoticeLinked:      {"A device was linked to your account", "The device %s was linked to your account. After a reset it will ask for this account."},
 	NoticeUnlocked:    {"Your device was unlocked", "The device %s was unlocked with your password."},

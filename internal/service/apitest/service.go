@@ -24,6 +24,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/factor"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/httpapi"
 	"github.com/accountlock/accountlock/internal/service/keys"
@@ -90,22 +91,25 @@ type Person struct {
 // Service is a whole account service: a database in a file, keys in files, and
 // the API over TLS on the loopback interface.
 type Service struct {
-	URL      string
-	CA       []byte
-	Dir      string
-	Clock    *Clock
-	Log      *Log
-	Secret   []byte
-	Database store.Config
-	DB       *store.DB
-	Keys     *keys.Ring
-	Accounts *account.Service
-	Devices  *device.Registry
-	Offline  *offline.Service
-	Flows    *flow.Service
-	Notices  *notice.Queue
-	Captcha  *captcha.Captcha
+	URL string
+	// PortalURL is URL by a name instead of an address, as passkeys need it.
+	PortalURL string
+	CA        []byte
+	Dir       string
+	Clock     *Clock
+	Log       *Log
+	Secret    []byte
+	Database  store.Config
+	DB        *store.DB
+	Keys      *keys.Ring
+	Accounts  *account.Service
+	Devices   *device.Registry
+	Offline   *offline.Service
+	Flows     *flow.Service
+	Notices   *notice.Queue
+	Captcha   *captcha.Captcha
 
+	Factors    *factor.Service
 	Recoveries *recovery.Service
 	API        *httpapi.Server
 	TLS        *httptest.Server
@@ -139,6 +143,8 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	mail, err := outbox.New(outbox.Config{Dir: filepath.Join(s.Dir, "outbox"), Now: s.Clock.Now})
 	must(err)
 	log := slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s.TLS = httptest.NewUnstartedServer(nil)
+	s.PortalURL = strings.Replace("https://"+s.TLS.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
 	s.Notices = notice.New(s.DB, func(ctx context.Context, n device.Notice) error {
 		return s.Accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), n.DeviceID)
 	}, s.Clock.Now)
@@ -146,11 +152,15 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Accounts, err = account.New(account.Config{
 		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
-			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id))
+			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id), s.Factors.Forget(ctx, tx, id))
 		},
 		OnPassword: func(ctx context.Context, tx *sql.Tx, id string) error {
 			return s.Recoveries.PasswordChanged(ctx, tx, id)
 		},
+	})
+	must(err)
+	s.Factors, err = factor.New(factor.Config{
+		DB: s.DB, Limits: s.Accounts, Secret: s.Secret, PublicURL: s.PortalURL, Now: s.Clock.Now, Tell: s.Accounts.FactorsChanged,
 	})
 	must(err)
 	s.Offline, err = offline.New(s.DB, s.Devices, s.Secret, s.Keys, s.Clock.Now)
@@ -164,7 +174,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	})
 	s.Flows.UseRecoveries(s.Recoveries)
 	s.API = s.NewAPI(t, log)
-	s.TLS = httptest.NewUnstartedServer(s.API)
+	s.TLS.Config.Handler = s.API
 	s.TLS.EnableHTTP2 = true
 	s.TLS.TLS = &tls.Config{Certificates: []tls.Certificate{Certificate(t)}, MinVersion: tls.VersionTLS13}
 	s.TLS.StartTLS()

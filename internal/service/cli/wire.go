@@ -25,6 +25,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/config"
 	"github.com/accountlock/accountlock/internal/service/delivery"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/factor"
 	"github.com/accountlock/accountlock/internal/service/files"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/httpapi"
@@ -58,6 +59,7 @@ type service struct {
 	queue   *delivery.Queue
 	captcha *captcha.Captcha
 
+	factors    *factor.Service
 	recoveries *recovery.Service
 }
 
@@ -106,6 +108,12 @@ func (s *service) wire() error {
 	})
 	if err != nil {
 		return fault.New(fault.InvalidArgument, err)
+	}
+	s.factors, err = factor.New(factor.Config{
+		DB: s.db, Limits: s.accounts, Secret: s.secret.Reveal(), PublicURL: s.cfg.PublicURL, Tell: s.accounts.FactorsChanged,
+	})
+	if err != nil {
+		return err
 	}
 	if s.offline, err = offline.New(s.db, s.devices, s.secret, s.keys, time.Now); err != nil {
 		return err
@@ -166,7 +174,7 @@ func (s *service) server() (*httpapi.Server, error) {
 
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
-	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx))
+	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx))
 }
 
 // openDatabase opens what the configuration names.
@@ -242,7 +250,7 @@ func storage(err error) error {
 // belongs to it.
 func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
 	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID),
-		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID))
+		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID), s.factors.Forget(ctx, tx, accountID))
 }
 
 // website is what a browser finds: the owner's pages, and the one that stops a recovery.
