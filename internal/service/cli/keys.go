@@ -3,10 +3,13 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/keys"
 )
 
@@ -53,6 +56,9 @@ func keysCommand(at *place) *cobra.Command {
 			if err != nil {
 				return storage(err)
 			}
+			if err := at.noteRotation(cmd.Context(), number); err != nil {
+				return err
+			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), map[string]int64{"number": number})
 			}
@@ -61,6 +67,17 @@ func keysCommand(at *place) *cobra.Command {
 		},
 	})
 	return cmd
+}
+
+// noteRotation notes a rotation in the audit trail, whose head is signed by the new
+// key from then on.
+func (p *place) noteRotation(ctx context.Context, number int64) error {
+	s, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.trail.Record(ctx, audit.Entry{Actor: audit.Console, Action: "keys-rotated", Detail: fmt.Sprintf("set %d", number)})
+	return errors.Join(err, s.close())
 }
 
 // keys opens the keys of the place.

@@ -63,7 +63,7 @@ func rootCommand(env Env) *cobra.Command {
 		}
 		return s.accounts, func() error { return s.finish(ctx, env.Stderr) }, nil
 	})
-	for _, cmd := range []*cobra.Command{accounts, deviceCommand(at, env), keysCommand(at), migrateCommand(at)} {
+	for _, cmd := range []*cobra.Command{accounts, deviceCommand(at, env), supportCommand(at, env), keysCommand(at), migrateCommand(at)} {
 		at.flags(cmd)
 		root.AddCommand(cmd)
 	}

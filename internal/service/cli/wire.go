@@ -21,6 +21,7 @@ import (
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/config"
 	"github.com/accountlock/accountlock/internal/service/delivery"
@@ -34,6 +35,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/offline"
 	"github.com/accountlock/accountlock/internal/service/portal"
 	"github.com/accountlock/accountlock/internal/service/recovery"
+	"github.com/accountlock/accountlock/internal/service/staff"
 	"github.com/accountlock/accountlock/internal/service/store"
 )
 
@@ -61,6 +63,10 @@ type service struct {
 
 	factors    *factor.Service
 	recoveries *recovery.Service
+
+	// trail is what staff and the console have done.
+	trail *audit.Log
+	staff *staff.Service
 }
 
 // openService opens what the configuration names. Mail and SMS are shown on the
@@ -126,7 +132,7 @@ func (s *service) wire() error {
 		Wait: s.cfg.RecoveryWait, OnRecovered: portal.EndSessions, Log: s.log,
 	})
 	s.flows.UseRecoveries(s.recoveries)
-	return nil
+	return s.wireSupport()
 }
 
 // close waits for what is running and closes the database.
@@ -174,7 +180,7 @@ func (s *service) server() (*httpapi.Server, error) {
 
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
-	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx))
+	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx))
 }
 
 // openDatabase opens what the configuration names.

@@ -3,6 +3,7 @@
 package keys
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -173,4 +174,15 @@ func (r *Ring) stamp() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("cannot look at the keys: %w", err)
 	}
 	return info.ModTime(), nil
+}
+
+// Trusted returns the keys of the newest set by their thumbprints: those that sign
+// now and signed until the last rotation.
+func (r *Ring) Trusted() (map[string]crypto.PublicKey, error) {
+	s, err := r.current()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]crypto.PublicKey{}
+	return out, trust(out, s.newest.Keys)
 }
