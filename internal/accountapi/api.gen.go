@@ -818,7 +818,8 @@ type ClientInterface interface {
 	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-	// Nothing is said about an identifier before the password.
+	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+	// answer is `RateLimited`, or `AccountBlocked`.
 	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
@@ -873,7 +874,8 @@ type ClientInterface interface {
 	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-	// Nothing is said about an identifier before the password.
+	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+	// answer is `RateLimited`, or `AccountBlocked`.
 	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
@@ -1158,7 +1160,8 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 // answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-// Nothing is said about an identifier before the password.
+// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+// answer is `RateLimited`, or `AccountBlocked`.
 //
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //
@@ -1223,7 +1226,8 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 // answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-// Nothing is said about an identifier before the password.
+// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+// answer is `RateLimited`, or `AccountBlocked`.
 //
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //
@@ -2048,7 +2052,8 @@ type ClientWithResponsesInterface interface {
 	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-	// Nothing is said about an identifier before the password.
+	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+	// answer is `RateLimited`, or `AccountBlocked`.
 	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
@@ -2103,7 +2108,8 @@ type ClientWithResponsesInterface interface {
 	// answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 	// account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-	// Nothing is said about an identifier before the password.
+	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+	// answer is `RateLimited`, or `AccountBlocked`.
 	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
@@ -2874,7 +2880,8 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 // answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-// Nothing is said about an identifier before the password.
+// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+// answer is `RateLimited`, or `AccountBlocked`.
 //
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //
@@ -2935,7 +2942,8 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 // answer and replaces the flow's: what the service signs answers the newest. `identify` with `use_hint: true` means the
 // account that the device is linked to. Steps `identify` and `password` may be answered again later in a flow as
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
-// Nothing is said about an identifier before the password.
+// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
+// answer is `RateLimited`, or `AccountBlocked`.
 //
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //

@@ -34,6 +34,9 @@ func Run(ctx context.Context, args []string, env Env) int {
 	if err == nil {
 		return ExitDone
 	}
+	if errors.Is(err, errNotConforming) {
+		return ExitFailed
+	}
 	if werr := WriteError(env.Stderr, err, slices.Contains(args, "--json")); werr != nil {
 		return ExitFailed
 	}
@@ -67,7 +70,7 @@ func rootCommand(env Env) *cobra.Command {
 		at.flags(cmd)
 		root.AddCommand(cmd)
 	}
-	root.AddCommand(serveCommand(env), devCommand(env))
+	root.AddCommand(serveCommand(env), devCommand(env), conformanceCommand(env))
 	return root
 }
 
