@@ -225,6 +225,7 @@ func (e JWKKty) Valid() bool {
 
 // Defines values for StepName.
 const (
+	Approve     StepName = "approve"
 	Captcha     StepName = "captcha"
 	Code        StepName = "code"
 	Commit      StepName = "commit"
@@ -239,6 +240,8 @@ const (
 // Valid indicates whether the value is a known member of the StepName enum.
 func (e StepName) Valid() bool {
 	switch e {
+	case Approve:
+		return true
 	case Captcha:
 		return true
 	case Code:
@@ -409,7 +412,13 @@ type FlowStep struct {
 	Expires *int64  `json:"expires,omitempty"`
 	FlowId  string  `json:"flow_id"`
 	Grant   *string `json:"grant,omitempty"`
-	Receipt *string `json:"receipt,omitempty"`
+
+	// Interval At `approve`: seconds to leave between two answers to it; 5 where it is absent.
+	Interval *int `json:"interval,omitempty"`
+
+	// Methods In the first step of an unlock: the steps, besides the one it is at, by which the service lets it go on: `approve`, if it offers that.
+	Methods *[]string `json:"methods,omitempty"`
+	Receipt *string   `json:"receipt,omitempty"`
 
 	// SentTo Where a code went; masked.
 	SentTo    *string  `json:"sent_to,omitempty"`
@@ -418,6 +427,15 @@ type FlowStep struct {
 
 	// Until At `wait`: when it is over, in seconds since the epoch.
 	Until *int64 `json:"until,omitempty"`
+
+	// UserCode At `approve`: what the owner compares or types.
+	UserCode *string `json:"user_code,omitempty"`
+
+	// VerificationUri At `approve`: the page to open, by https.
+	VerificationUri *string `json:"verification_uri,omitempty"`
+
+	// VerificationUriComplete At `approve`: the same page with the code in it, for a QR code.
+	VerificationUriComplete *string `json:"verification_uri_complete,omitempty"`
 }
 
 // Identity One name that the hardware gives itself.
@@ -821,6 +839,21 @@ type ClientInterface interface {
 	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 	// answer is `RateLimited`, or `AccountBlocked`.
 	//
+	// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+	// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+	// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+	// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+	// `interval` after the answer before. What RFC 8628, 3.5, calls
+	//
+	// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+	// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+	// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+	// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+	//
+	// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+	// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+	// the flow's end. A device gives up fifteen minutes after it was given a code.
+	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
 	// - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
@@ -876,6 +909,21 @@ type ClientInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 	// answer is `RateLimited`, or `AccountBlocked`.
+	//
+	// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+	// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+	// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+	// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+	// `interval` after the answer before. What RFC 8628, 3.5, calls
+	//
+	// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+	// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+	// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+	// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+	//
+	// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+	// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+	// the flow's end. A device gives up fifteen minutes after it was given a code.
 	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
@@ -1163,6 +1211,21 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 // Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 // answer is `RateLimited`, or `AccountBlocked`.
 //
+// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+// `interval` after the answer before. What RFC 8628, 3.5, calls
+//
+// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+//
+// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+// the flow's end. A device gives up fifteen minutes after it was given a code.
+//
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //
 //   - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
@@ -1228,6 +1291,21 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 // answer is `RateLimited`, or `AccountBlocked`.
+//
+// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+// `interval` after the answer before. What RFC 8628, 3.5, calls
+//
+// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+//
+// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+// the flow's end. A device gives up fifteen minutes after it was given a code.
 //
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //
@@ -2055,6 +2133,21 @@ type ClientWithResponsesInterface interface {
 	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 	// answer is `RateLimited`, or `AccountBlocked`.
 	//
+	// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+	// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+	// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+	// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+	// `interval` after the answer before. What RFC 8628, 3.5, calls
+	//
+	// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+	// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+	// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+	// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+	//
+	// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+	// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+	// the flow's end. A device gives up fifteen minutes after it was given a code.
+	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
 	// - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
@@ -2110,6 +2203,21 @@ type ClientWithResponsesInterface interface {
 	// long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 	// Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 	// answer is `RateLimited`, or `AccountBlocked`.
+	//
+	// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+	// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+	// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+	// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+	// `interval` after the answer before. What RFC 8628, 3.5, calls
+	//
+	// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+	// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+	// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+	// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+	//
+	// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+	// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+	// the flow's end. A device gives up fifteen minutes after it was given a code.
 	//
 	// A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 	//
@@ -2883,6 +2991,21 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 // Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 // answer is `RateLimited`, or `AccountBlocked`.
 //
+// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+// `interval` after the answer before. What RFC 8628, 3.5, calls
+//
+// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+//
+// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+// the flow's end. A device gives up fifteen minutes after it was given a code.
+//
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //
 //   - `code` at once, if the device is open (`open: true` at the beginning), its key is the device's and the account that was named has been
@@ -2944,6 +3067,21 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 // long as it has not reached `confirm`, `commit` or `done`: a wrong account is corrected without a new flow.
 // Nothing is said about an identifier before the password. Wrong passwords cost waits, the first four of a device none: after some the
 // answer is `RateLimited`, or `AccountBlocked`.
+//
+// An **approval** opens a locked device by its owner's word given on another one (RFC 8628). `approve` may be answered wherever `identify` may; it
+// leads to `approve`, with `verification_uri`, `verification_uri_complete`, `user_code`, `interval` and `expires`, or is refused with
+// `RateLimited` for a device that has asked too often, and with `Declined` for one that is marked lost. The owner of the link opens the page, reads which
+// device asks, when and from where, and confirms or refuses. Meanwhile the device answers `approve` with `approve` and a fresh `nonce`, no sooner than
+// `interval` after the answer before. What RFC 8628, 3.5, calls
+//
+// - `authorization_pending` is the step `approve`, with the `interval` that holds from now on and without the code;
+// - `slow_down` is `RateLimited`: the interval is 5 s longer from now on, and an `interval` that is shorter than the device's own does not shorten it;
+// - `access_denied` is `Declined`: the owner has refused, or the device was marked lost in between;
+// - `expired_token` is `CodeExpired`: after ten minutes, or when the link has changed in between.
+//
+// The owner's consent is `done`, with a grant of purpose `unlock` over the newest nonce, once: an answer that was lost on its way is asked for again under
+// the same `Idempotency-Key`. A flow has one live code: `resend` makes another and voids it, `identify` goes on by the password and voids it, and so does
+// the flow's end. A device gives up fifteen minutes after it was given a code.
 //
 // A **recover** may begin on any device by any key; nothing on the device changes by it. `identify`, then `captcha`, then
 //

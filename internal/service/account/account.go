@@ -62,9 +62,9 @@ func (a Account) blockedAt(now time.Time) bool {
 	return a.Blocked && (a.BlockedUntil.IsZero() || now.Before(a.BlockedUntil))
 }
 
-// refusal returns why an account may not be used though its owner proved to be that:
+// Refusal returns why an account may not be used though its owner proved to be that:
 // fault.AccountDeleted, fault.AccountBlocked or nil.
-func (a Account) refusal(now time.Time) error {
+func (a Account) Refusal(now time.Time) error {
 	if !a.Deleted.IsZero() {
 		return fault.New(fault.AccountDeleted, nil)
 	}

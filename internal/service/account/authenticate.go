@@ -190,7 +190,7 @@ func (t *attempt) settle(ctx context.Context, rehash string) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
-	if err := a.refusal(now); err != nil {
+	if err := a.Refusal(now); err != nil {
 		return Account{}, err
 	}
 	return a, nil

@@ -63,6 +63,10 @@ const (
 	NoticeOfflineCode NoticeKind = "offline-code"
 	// NoticeTicket: a ticket for a device was given out.
 	NoticeTicket NoticeKind = "ticket"
+	// NoticeApprovalAsked: a device asks to be opened from another one, and
+	// NoticeApproved: it was.
+	NoticeApprovalAsked NoticeKind = "approval-asked"
+	NoticeApproved      NoticeKind = "approved"
 	// NoticeReset: a factory reset was allowed on a device.
 	NoticeReset NoticeKind = "reset"
 )
@@ -82,6 +86,9 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticeOfflineCode: {"An offline code for your device was given out", "A code that opens the device %s without a network was given out. It fits the one challenge that the device showed."},
 	NoticeTicket:      {"A ticket for your device was given out", "A ticket that opens the device %s was given out. It fits the one challenge that the device showed, for a day."},
 	NoticeReset:       {"Your device is being reset", "A factory reset of the device %s was allowed with your password. After it the device does not ask for your account until it is linked again."},
+
+	NoticeApprovalAsked: {"Somebody asks to open your device", "Somebody has the device %s before them and asks you to open it from here. If the device is in your hands, approve it in the account portal, with the code that it shows. If it is not, approve nothing, and mark it lost there."},
+	NoticeApproved:      {"Your device was opened by your approval", "The device %s was opened because it was approved in the account portal."},
 }
 
 const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"

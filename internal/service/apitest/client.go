@@ -209,6 +209,17 @@ func (d *Device) Reply(t testing.TB, flowID string, a accountapi.FlowAnswer) Ans
 	return d.Post(t, "/v1/flows/"+flowID, a)
 }
 
+// AskApproval has a linked device ask to be opened from another one.
+func (d *Device) AskApproval(t testing.TB) (flowID, userCode string) {
+	t.Helper()
+	begun, _ := d.Begin(t, accountapi.FlowKindUnlock)
+	a := d.Reply(t, begun.Step.FlowId, Approve(NewNonce()))
+	if a.Step.UserCode == nil {
+		t.Fatalf("ask for approval: %d %s", a.Status, a.Body)
+	}
+	return begun.Step.FlowId, *a.Step.UserCode
+}
+
 // Identify answers the step of that name.
 func Identify(identifier string) accountapi.FlowAnswer {
 	return accountapi.FlowAnswer{Step: accountapi.Identify, Identifier: &identifier}
@@ -236,6 +247,11 @@ func Code(c string) accountapi.FlowAnswer {
 func Confirm() accountapi.FlowAnswer {
 	yes := true
 	return accountapi.FlowAnswer{Step: accountapi.Confirm, Confirm: &yes}
+}
+
+// Approve answers the step of that name, or asks for it.
+func Approve(nonce string) accountapi.FlowAnswer {
+	return accountapi.FlowAnswer{Step: accountapi.Approve, Nonce: &nonce}
 }
 
 // Commit answers the step of that name.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/approval"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/factor"
@@ -111,6 +112,7 @@ type Service struct {
 
 	Factors    *factor.Service
 	Recoveries *recovery.Service
+	Approvals  *approval.Service
 	API        *httpapi.Server
 	TLS        *httptest.Server
 	// Owner has an account, Stranger another one, and Careful one with a second factor.
@@ -152,7 +154,8 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Accounts, err = account.New(account.Config{
 		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
-			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id), s.Factors.Forget(ctx, tx, id))
+			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id), s.Factors.Forget(ctx, tx, id),
+				s.Approvals.AccountDeleted(ctx, tx, id))
 		},
 		OnPassword: func(ctx context.Context, tx *sql.Tx, id string) error {
 			return s.Recoveries.PasswordChanged(ctx, tx, id)
@@ -173,6 +176,8 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		OnRecovered: portal.EndSessions, Log: log, Now: s.Clock.Now,
 	})
 	s.Flows.UseRecoveries(s.Recoveries)
+	s.Approvals = approval.New(s.DB, s.Devices, "https://accounts.example.org", s.Clock.Now)
+	s.Flows.UseApprovals(s.Approvals)
 	s.API = s.NewAPI(t, log)
 	s.TLS.Config.Handler = s.API
 	s.TLS.EnableHTTP2 = true
@@ -196,7 +201,7 @@ func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
 	}
 	pages, err := portal.New(portal.Config{
 		DB: s.DB, Accounts: s.Accounts, Devices: s.Devices, Log: log, Now: s.Clock.Now, Sent: s.Notices.Kick,
-		Offline: s.Offline, Captcha: s.Captcha,
+		Offline: s.Offline, Captcha: s.Captcha, Approvals: s.Approvals,
 		PublicURL: "https://accounts.example.org",
 		Address:   func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, nil) },
 		Contacts:  func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(support, region) },

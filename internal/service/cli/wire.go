@@ -21,6 +21,7 @@ import (
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/approval"
 	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/config"
@@ -63,6 +64,7 @@ type service struct {
 
 	factors    *factor.Service
 	recoveries *recovery.Service
+	approvals  *approval.Service
 
 	// trail is what staff and the console have done.
 	trail *audit.Log
@@ -132,6 +134,8 @@ func (s *service) wire() error {
 		Wait: s.cfg.RecoveryWait, OnRecovered: portal.EndSessions, Log: s.log,
 	})
 	s.flows.UseRecoveries(s.recoveries)
+	s.approvals = approval.New(s.db, s.devices, s.cfg.PublicURL, time.Now)
+	s.flows.UseApprovals(s.approvals)
 	return s.wireSupport()
 }
 
@@ -164,7 +168,7 @@ func (s *service) server() (*httpapi.Server, error) {
 	}
 	pages, err := portal.New(portal.Config{
 		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
-		Offline: s.offline, Captcha: s.captcha,
+		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals,
 		Address:  func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
 		Contacts: func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
 	})
@@ -180,7 +184,7 @@ func (s *service) server() (*httpapi.Server, error) {
 
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
-	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx))
+	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx), s.approvals.Sweep(ctx))
 }
 
 // openDatabase opens what the configuration names.
@@ -256,7 +260,8 @@ func storage(err error) error {
 // belongs to it.
 func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
 	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID),
-		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID), s.factors.Forget(ctx, tx, accountID))
+		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID), s.factors.Forget(ctx, tx, accountID),
+		s.approvals.AccountDeleted(ctx, tx, accountID))
 }
 
 // website is what a browser finds: the owner's pages, and the one that stops a recovery.

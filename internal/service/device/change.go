@@ -31,6 +31,10 @@ const (
 	NoticeOfflineCode NoticeKind = "offline-code"
 	// NoticeTicket: a ticket for the device was given out.
 	NoticeTicket NoticeKind = "ticket"
+	// NoticeApprovalAsked: the device asks to be opened from another one, and
+	// NoticeApproved: it was.
+	NoticeApprovalAsked NoticeKind = "approval-asked"
+	NoticeApproved      NoticeKind = "approved"
 	// NoticeReset: a factory reset was allowed on the device.
 	NoticeReset NoticeKind = "reset"
 )
@@ -149,9 +153,10 @@ func (r *Registry) supersede(ctx context.Context, tx *sql.Tx, old Link, by strin
 
 // UnlockLink notes, within a transaction, that the owner's account was checked
 // on the device itself: a lost device is found, and the key with which the flow
-// was begun becomes the device's. The link must be the device's newest.
-func (r *Registry) UnlockLink(ctx context.Context, tx *sql.Tx, deviceID, linkID, keyID string) (Link, error) {
-	l, err := r.changeNewest(ctx, tx, deviceID, linkID, Unlock, NoticeUnlocked)
+// was begun becomes the device's. The link must be the device's newest. The owner is
+// told by n.
+func (r *Registry) UnlockLink(ctx context.Context, tx *sql.Tx, deviceID, linkID, keyID string, n NoticeKind) (Link, error) {
+	l, err := r.changeNewest(ctx, tx, deviceID, linkID, Unlock, n)
 	if err != nil {
 		return Link{}, err
 	}

@@ -28,10 +28,13 @@ func (l Link) OpensFromAfar() error {
 }
 
 // Tell notes, within a transaction, what happened to a device without changing its
-// link, and tells the owner.
+// link, and tells the owner unless n is empty.
 func (r *Registry) Tell(ctx context.Context, tx *sql.Tx, l Link, event string, n NoticeKind) error {
 	if err := r.note(ctx, tx, l.DeviceID, "", noted{kind: event, at: r.now().Unix()}); err != nil {
 		return err
+	}
+	if n == "" {
+		return nil
 	}
 	return r.tell(ctx, tx, l, n)
 }

@@ -69,7 +69,8 @@ func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.F
 	if err := Accepts(f.Step, req.Answer.Step, f.Committed); err != nil {
 		return accountapi.FlowStep{}, err
 	}
-	if f.Kind == accountapi.FlowKindRecover && req.Answer.Step == accountapi.Password {
+	if f.Kind == accountapi.FlowKindRecover && req.Answer.Step == accountapi.Password ||
+		f.Kind != accountapi.FlowKindUnlock && req.Answer.Step == accountapi.Approve {
 		return accountapi.FlowStep{}, fault.New(fault.WrongStep, nil)
 	}
 	if n := value(req.Answer.Nonce); n != "" {
@@ -86,6 +87,8 @@ func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.F
 		return s.captchaAnswer(ctx, f, req)
 	case accountapi.Confirm:
 		return s.confirm(ctx, f, req)
+	case accountapi.Approve:
+		return s.approve(ctx, f, req)
 	case accountapi.Wait:
 		return s.wait(ctx, f, req)
 	case accountapi.NewPassword:
@@ -178,15 +181,19 @@ func (s *Service) code(ctx context.Context, f Flow, req Request) (accountapi.Flo
 	return s.proven(ctx, f, req)
 }
 
-// Resend sends the code of the current step again, or makes a new captcha. A flow
-// at another step is fault.WrongStep.
-func (s *Service) Resend(ctx context.Context, flowID string) (accountapi.FlowStep, error) {
+// Resend sends the code of the current step again, or makes a new captcha or a new
+// code to approve by, for a device that asks from an address. A flow at another step
+// is fault.WrongStep.
+func (s *Service) Resend(ctx context.Context, flowID string, caller device.Caller, from netip.Addr) (accountapi.FlowStep, error) {
 	f, err := s.read(ctx, flowID)
 	if err != nil {
 		return accountapi.FlowStep{}, err
 	}
 	if f.Step == accountapi.Captcha {
 		return s.captchaStep(f)
+	}
+	if f.Step == accountapi.Approve {
+		return s.approveAgain(ctx, f, caller, from)
 	}
 	if f.Step != accountapi.Code {
 		return accountapi.FlowStep{}, fault.New(fault.WrongStep, nil)
@@ -217,7 +224,7 @@ func (s *Service) proven(ctx context.Context, f Flow, req Request) (accountapi.F
 		now := s.now()
 		switch f.Step {
 		case accountapi.Done:
-			link, err := s.devices.UnlockLink(ctx, tx, f.DeviceID, f.LinkID, f.KeyID)
+			link, err := s.devices.UnlockLink(ctx, tx, f.DeviceID, f.LinkID, f.KeyID, device.NoticeUnlocked)
 			if err != nil {
 				return accountapi.FlowStep{}, err
 			}
@@ -387,6 +394,9 @@ func (s *Service) change(ctx context.Context, f Flow, key string, do func(*sql.T
 			return err
 		}
 		if err := next.remember(key, step); err != nil {
+			return err
+		}
+		if err := s.leaveApproval(ctx, tx, f.was, next); err != nil {
 			return err
 		}
 		out = step

@@ -38,6 +38,8 @@ type Flow struct {
 	Committed bool
 	ExpiresAt time.Time
 
+	// was is the step that the database holds.
+	was               accountapi.StepName
 	version           int64
 	answerKey, answer string
 }
@@ -61,7 +63,7 @@ func load(ctx context.Context, tx *sql.Tx, id string, now time.Time) (Flow, erro
 	if err != nil {
 		return Flow{}, fmt.Errorf("cannot read a flow: %w", err)
 	}
-	f.ExpiresAt = time.UnixMilli(expires)
+	f.ExpiresAt, f.was = time.UnixMilli(expires), f.Step
 	if !now.Before(f.ExpiresAt) {
 		return Flow{}, fault.New(fault.Timeout, nil)
 	}

@@ -51,8 +51,9 @@ type Service struct {
 	offline  Offline
 	signer   Signer
 	captcha  Captcha
-	// recoveries is nil where there are none.
+	// recoveries and approvals are nil where there are none.
 	recoveries Recoveries
+	approvals  Approvals
 	now        func() time.Time
 	random     io.Reader
 }
@@ -119,7 +120,11 @@ func (s *Service) Begin(ctx context.Context, c device.Caller, req accountapi.Beg
 	if err != nil {
 		return accountapi.FlowStep{}, err
 	}
-	return f.wire(), nil
+	out := f.wire()
+	if f.Kind == accountapi.FlowKindUnlock {
+		out.Methods = s.methods()
+	}
+	return out, nil
 }
 
 // makeRoom ends the oldest open flows of a device so that one more may begin.
@@ -157,6 +162,9 @@ func (s *Service) remove(ctx context.Context, tx *sql.Tx, f Flow) error {
 		if err := s.devices.Drop(ctx, tx, f.LinkID); err != nil {
 			return err
 		}
+	}
+	if err := s.leaveApproval(ctx, tx, f.Step, Flow{ID: f.ID}); err != nil {
+		return err
 	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM flows WHERE id = $1`, f.ID); err != nil {
 		return fmt.Errorf("cannot end a flow: %w", err)

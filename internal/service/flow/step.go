@@ -30,10 +30,11 @@ const MaxOpen = 8
 
 // accepted holds, for each step that a flow waits at, the answers it takes.
 var accepted = map[accountapi.StepName][]accountapi.StepName{
-	accountapi.Identify: {accountapi.Identify},
-	accountapi.Password: {accountapi.Identify, accountapi.Password},
-	accountapi.Captcha:  {accountapi.Identify, accountapi.Captcha},
-	accountapi.Code:     {accountapi.Identify, accountapi.Password, accountapi.Code},
+	accountapi.Identify: {accountapi.Identify, accountapi.Approve},
+	accountapi.Password: {accountapi.Identify, accountapi.Password, accountapi.Approve},
+	accountapi.Captcha:  {accountapi.Identify, accountapi.Captcha, accountapi.Approve},
+	accountapi.Code:     {accountapi.Identify, accountapi.Password, accountapi.Code, accountapi.Approve},
+	accountapi.Approve:  {accountapi.Identify, accountapi.Approve},
 	accountapi.Confirm:  {accountapi.Confirm},
 	accountapi.Commit:   {accountapi.Commit},
 	// Of a recover alone.

@@ -107,10 +107,12 @@ func (h handlers) EndFlow(ctx context.Context, r stub.EndFlowRequestObject) (stu
 
 // ResendCode implements stub.StrictServerInterface.
 func (h handlers) ResendCode(ctx context.Context, r stub.ResendCodeRequestObject) (stub.ResendCodeResponseObject, error) {
-	step, err := h.flows.Resend(ctx, r.FlowId)
+	a := askedOf(ctx)
+	step, err := h.flows.Resend(ctx, r.FlowId, a.caller, a.address)
 	if err != nil {
 		return nil, err
 	}
+	h.notices.Kick()
 	return stub.ResendCode200JSONResponse(step), nil
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/approval"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/offline"
 )
@@ -62,6 +63,8 @@ type Config struct {
 	Devices  *device.Registry
 	// Offline answers the challenges of locked devices.
 	Offline *offline.Service
+	// Approvals are the requests of locked devices to be opened.
+	Approvals *approval.Service
 	// Captcha makes and verifies checks before guesses block anybody.
 	Captcha Captcha
 	// Address tells where a request comes from.
@@ -152,6 +155,8 @@ func (p *Portal) private() map[string]ownPage {
 		"GET /account/delete":             p.deleteForm,
 		"POST /account/delete":            p.deleteBegin,
 		"POST /account/delete/code":       p.deleteFinish,
+		"GET " + approval.Path:            p.approvePage,
+		"POST " + approval.Path:           p.approveDecide,
 		"GET /devices":                    p.devicesPage,
 		"GET /devices/{device}":           p.devicePage,
 		"POST /devices/{device}/sign-out": p.deviceSignOut,

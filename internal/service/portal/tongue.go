@@ -92,7 +92,9 @@ func (t tongue) Status(s device.Status) string {
 
 // events are what the list of events calls them.
 var events = map[string]string{
-	"locked": i18n.Mark("It locked itself."), "unlocked": i18n.Mark("It was unlocked."), "unlock": i18n.Mark("It was unlocked."),
+	"approval-asked": i18n.Mark("Somebody asked for your approval to open it."), "approval-given": i18n.Mark("You approved that it is opened."),
+	"approval-refused": i18n.Mark("You refused to have it opened."),
+	"locked":           i18n.Mark("It locked itself."), "unlocked": i18n.Mark("It was unlocked."), "unlock": i18n.Mark("It was unlocked."),
 	"linked": i18n.Mark("It was linked to your account."), "link": i18n.Mark("It was linked to your account."),
 	"signed-out": i18n.Mark("It was signed out."), "sign-out": i18n.Mark("It was signed out."),
 	"unlinked": i18n.Mark("It was unlinked."), "unlink": i18n.Mark("It was unlinked."), "release": i18n.Mark("It was unlinked."),
@@ -108,8 +110,16 @@ func (t tongue) Event(e device.Event) string {
 	return e.Kind
 }
 
-func (t tongue) fault(f *fault.Error) string  { return t.p.Say(f.Message) }
-func (t tongue) remedy(f *fault.Error) string { return t.p.Say(f.Remedy) }
+func (t tongue) fault(f *fault.Error) string  { return t.say(f.Message) }
+func (t tongue) remedy(f *fault.Error) string { return t.say(f.Remedy) }
+
+// say words a sentence of the portal's own, or else of the closed list's.
+func (t tongue) say(english string) string {
+	if own, ok := t.texts[english]; ok {
+		return own
+	}
+	return t.p.Say(english)
+}
 
 // chooseLanguage keeps the visitor's choice and goes back to where they were.
 func (p *Portal) chooseLanguage(w http.ResponseWriter, r *http.Request) {

@@ -110,6 +110,8 @@ var dones = map[string]string{
 	"device-unlinked":    i18n.Mark("The device no longer belongs to you. It opens at its next contact."),
 	"device-lost":        i18n.Mark("The device is marked as lost. It locks at its next contact."),
 	"device-found":       i18n.Mark("The device is no longer marked as lost."),
+	"device-approved":    i18n.Mark("You approved it. The device opens within seconds."),
+	"device-refused":     i18n.Mark("You refused it. The device stays locked."),
 	"deleted":            i18n.Mark("Your account was deleted, and every device of it released."),
 }
 
