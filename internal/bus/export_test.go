@@ -61,6 +61,17 @@ func NewBounded(rwc io.ReadWriteCloser, dropped func(string, uint32)) io.ReadWri
 	return b
 }
 
+// IsLocale and IsRegion are the forms of these options.
+func IsLocale(s string) bool { return isLocale(s) }
+
+// IsRegion tells the form of a region.
+func IsRegion(s string) bool { return isRegion(s) }
+
+// Nodes returns what introspection says of the Manager and of a flow.
+func Nodes() map[string]string {
+	return map[string]string{ManagerFace: managerNode(), FlowFace: flowNode()}
+}
+
 // MaxBody is the bound on a message's body.
 const MaxBody = maxBody
 

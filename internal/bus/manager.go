@@ -4,7 +4,7 @@ package bus
 
 import (
 	"errors"
-	"regexp"
+	"strings"
 
 	"github.com/godbus/dbus/v5"
 
@@ -13,10 +13,31 @@ import (
 	"github.com/accountlock/accountlock/internal/lock"
 )
 
-var (
-	localeForm = regexp.MustCompile(`^[A-Za-z]{2,8}([-_.@][A-Za-z0-9]{1,12}){0,4}$`)
-	regionForm = regexp.MustCompile(`^[A-Z]{2}$`)
-)
+// isLocale reports whether s looks like a locale or a language tag: two to eight
+// letters, and up to four parts behind them, as in de_AT.UTF-8 or zh-Hans.
+func isLocale(s string) bool {
+	const maxParts, minFirst, maxFirst, maxPart = 4, 2, 8, 12
+	part, length := 0, 0
+	fits := func() bool {
+		return part == 0 && length >= minFirst && length <= maxFirst || part > 0 && part <= maxParts && length > 0 && length <= maxPart
+	}
+	for _, r := range s {
+		switch {
+		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9' && part > 0:
+			length++
+		case strings.ContainsRune("-_.@", r) && fits():
+			part, length = part+1, 0
+		default:
+			return false
+		}
+	}
+	return fits()
+}
+
+// isRegion reports whether s looks like a country's code (ISO 3166-1).
+func isRegion(s string) bool {
+	return len(s) == 2 && strings.TrimLeft(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
 
 // options reads the a{sv} that a flow is begun with. What is not known is an
 // error: a client that misspells must not believe that it was understood.
@@ -32,9 +53,9 @@ func options(kind lock.Kind, arg any) (flow.Options, error) {
 		switch {
 		case key == "unlink" && kind == lock.KindReset && isBool:
 			o.Unlink = b
-		case key == "locale" && isString && localeForm.MatchString(s):
+		case key == "locale" && isString && isLocale(s):
 			o.Locale = s
-		case key == "region" && isString && regionForm.MatchString(s):
+		case key == "region" && isString && isRegion(s):
 			o.Region = s
 		case key == "locale" || key == "region" || key == "unlink" && kind == lock.KindReset:
 			return o, fault.Newf(fault.InvalidArgument, "The option %q has no valid value.", key)
@@ -122,7 +143,7 @@ type contact struct{ Kind, Label, Address string }
 
 func (s *Server) getSupport(c *call) ([]any, error) {
 	region, _ := c.args[0].(string)
-	if region != "" && !regionForm.MatchString(region) {
+	if region != "" && !isRegion(region) {
 		return nil, fault.Newf(fault.InvalidArgument, "The region must be two capital letters (ISO 3166-1), or empty.")
 	}
 	if err := asked(s.asks); err != nil {

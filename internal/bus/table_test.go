@@ -5,11 +5,13 @@ package bus_test
 import (
 	"encoding/xml"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/godbus/dbus/v5/introspect"
+	"github.com/godbus/dbus/v5/prop"
 
 	"github.com/accountlock/accountlock/internal/bus"
 	"github.com/accountlock/accountlock/internal/fault"
@@ -38,6 +40,31 @@ func signature(args []introspect.Arg, direction string) string {
 		}
 	}
 	return b.String()
+}
+
+func TestIntrospectionIsTheXMLWithTheStandardInterfaces(t *testing.T) {
+	for _, source := range []string{packaged.ManagerXML, packaged.FlowXML} {
+		own := parse(t, source)
+		var n introspect.Node
+		if err := xml.Unmarshal([]byte(bus.Nodes()[own.Name]), &n); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]introspect.Interface{}
+		for _, face := range n.Interfaces {
+			got[face.Name] = face
+		}
+		if !reflect.DeepEqual(got[own.Name], own) {
+			t.Errorf("%s is described as %+v, and packaged as %+v", own.Name, got[own.Name], own)
+		}
+		for _, want := range []introspect.Interface{introspect.IntrospectData, introspect.PeerData} {
+			if face := got[want.Name]; len(face.Methods) != len(want.Methods) {
+				t.Errorf("%s is described as %+v", want.Name, face)
+			}
+		}
+		if face := got[prop.IntrospectData.Name]; len(face.Methods) != len(prop.IntrospectData.Methods) || len(face.Signals) != len(prop.IntrospectData.Signals) {
+			t.Errorf("the properties are described as %+v", face)
+		}
+	}
 }
 
 func TestTheXMLTheTableAndTheHandlersAreEqual(t *testing.T) {

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/pressly/goose/v3"
 	"golang.org/x/sys/unix"
 	"modernc.org/sqlite" // the driver "sqlite", and its errors
 	sqlite3 "modernc.org/sqlite/lib"
@@ -52,6 +51,8 @@ func openFile(ctx context.Context, path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// migrate brings the schema up to date. By hand: a library for it brings templates and
+// reflection that would be resident in every daemon.
 func migrate(ctx context.Context, db *sql.DB) error {
 	var version int
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
@@ -59,24 +60,40 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	switch {
 	case version == schema:
-		// Nearly every start: spare it the migrations' own queries.
 		return nil
 	case version > schema:
 		return fmt.Errorf("the journal has schema %d, newer than this program's %d", version, schema)
 	}
-	sub, err := fs.Sub(migrations, "migrations")
+	for n := version + 1; n <= schema; n++ {
+		if err := step(ctx, db, n); err != nil {
+			return fmt.Errorf("cannot bring the journal to schema %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// step applies the migration of that number: all of it and its number, or nothing.
+func step(ctx context.Context, db *sql.DB, n int) error {
+	found, err := fs.Glob(migrations, fmt.Sprintf("migrations/%05d_*.sql", n))
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub)
+	if len(found) != 1 {
+		return fmt.Errorf("%d migrations have that number", len(found))
+	}
+	text, err := migrations.ReadFile(found[0])
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
 		return err
 	}
-	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schema))
-	return err
+	_, err = tx.ExecContext(ctx, fmt.Sprintf("%s;\nPRAGMA user_version = %d", text, n))
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
 }
 
 // errCutShort is the error of a file that lacks pages that it says it has. SQLite

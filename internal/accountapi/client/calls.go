@@ -6,7 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -32,7 +33,7 @@ func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.I
 	if r.JSON200 == nil {
 		return "", c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
-	if id := r.JSON200.DeviceId; deviceName.MatchString(id) {
+	if id := r.JSON200.DeviceId; isDeviceName(id) {
 		return id, nil
 	}
 	return "", c.malformed(r.HTTPResponse, "no device ID")
@@ -163,7 +164,7 @@ func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, offl
 	if s.Until != nil {
 		out.Until = *s.Until
 	}
-	if !token.MatchString(out.FlowID) || len(out.Step) > 32 || len(value(s.Captcha)) > maxCaptcha {
+	if !isToken(out.FlowID) || len(out.Step) > 32 || len(value(s.Captcha)) > maxCaptcha {
 		return flow.Remote{}, c.malformed(resp, "a step out of bounds")
 	}
 	if s.Grant != nil {
@@ -196,10 +197,24 @@ func (c *Client) receiptHolds(ctx context.Context, receipt, deviceID string) boo
 }
 
 // What the API's document says of names; they go into paths, files and D-Bus.
-var (
-	deviceName = regexp.MustCompile(`^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}$`)
-	token      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+const (
+	nameDigits  = "0123456789ABCDEFGHJKMNPQRSTVWXYZ" // Crockford's base 32
+	tokenDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	maxToken    = 64
 )
+
+// isDeviceName reports whether s is a device ID: three groups of four digits.
+func isDeviceName(s string) bool {
+	groups := strings.Split(s, "-")
+	return len(groups) == 3 && !slices.ContainsFunc(groups, func(g string) bool {
+		return len(g) != 4 || strings.TrimLeft(g, nameDigits) != ""
+	})
+}
+
+// isToken reports whether s is an identifier of the service's own.
+func isToken(s string) bool {
+	return len(s) > 0 && len(s) <= maxToken && strings.TrimLeft(s, tokenDigits) == ""
+}
 
 const (
 	maxCaptcha = 8192
@@ -212,7 +227,7 @@ const (
 )
 
 func linkFits(l *accountapi.LinkClaim) bool {
-	return l == nil || (token.MatchString(l.Id) && l.Generation >= 1 && (l.AccountId == nil || token.MatchString(*l.AccountId)))
+	return l == nil || (isToken(l.Id) && l.Generation >= 1 && (l.AccountId == nil || isToken(*l.AccountId)))
 }
 
 // claims verifies one signed word for this device and this nonce.
@@ -230,7 +245,7 @@ func (c *Client) claims(ctx context.Context, word, typ, deviceID string, n flow.
 		err = fmt.Errorf("it was signed outside of time")
 	case claims.Exp <= claims.Iat:
 		err = fmt.Errorf("it was never valid")
-	case !linkFits(claims.Link), claims.Ended != nil && !token.MatchString(*claims.Ended):
+	case !linkFits(claims.Link), claims.Ended != nil && !isToken(*claims.Ended):
 		err = fmt.Errorf("its claims are out of bounds")
 	}
 	if err != nil {
