@@ -11,6 +11,8 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# A device asks one question after the other: HTTP/2 would only lie in its memory.
+DEVICE_TAGS := nethttpomithttp2
 
 # What to bench, how long to fuzz each target, how long one package's tests may take.
 BENCH ?= .
@@ -42,7 +44,8 @@ help: ## list the targets
 build: ## every program, static and stripped, in bin/
 	@test/deps.sh build
 	mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -tags '$(DEVICE_TAGS)' -o bin/ $(filter-out %/accountlock-server/,$(wildcard ./cmd/*/))
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/accountlock-server
 
 .PHONY: demo
 demo: build ## walk the whole story on a private bus, with no input
@@ -150,7 +153,7 @@ $(NFPM):
 	GOBIN='$(@D)' go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
 
 .PHONY: install
-install: ## put what `make build` made into DESTDIR (PART=device or server)
+install: ## put what `make build` made into DESTDIR (PART=device, kiosk or server)
 	packaging/install.sh '$(or $(PART),device)' '$(DESTDIR)/'
 
 .PHONY: packages

@@ -3,7 +3,7 @@
 #
 # Puts what was built into a tree, as the packages hold it.
 #
-#   packaging/install.sh device|server DESTDIR
+#   packaging/install.sh device|kiosk|server DESTDIR
 #
 # `make install` calls it; distribution packagers may too. Programs come from
 # bin/ (`make build`). Everything lies under /usr: /etc and /var are the
@@ -12,7 +12,7 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-part=${1:?device or server}
+part=${1:?device, kiosk or server}
 dest=${2:?DESTDIR}
 zsh=${ZSH_COMPLETIONS:-/usr/share/zsh/site-functions}
 
@@ -45,11 +45,11 @@ units() { # what stands in systemd/, in its place
 
 device() {
     local file
-    # Three programs in one file (cmd/accountlock), for the size.
+    # Two programs in one file (cmd/accountlock), for the size.
     put 755 bin/accountlock /usr/libexec/accountlock/accountlock
     link ../libexec/accountlock/accountlock /usr/bin/accountlockctl
     link ../libexec/accountlock/accountlock /usr/bin/accountlock-firstboot
-    link ../libexec/accountlock/accountlock /usr/sbin/accountlockd
+    put 755 bin/accountlockd /usr/sbin/accountlockd
     put 755 bin/accountlock-gate /usr/sbin/accountlock-gate
     link ../../../sbin/accountlock-gate /usr/lib/systemd/system-generators/accountlock-gate
     units
@@ -68,6 +68,12 @@ device() {
     for file in packaging/man/accountlock{ctl,d,-gate,-firstboot}*.[18]; do
         page "$file"
     done
+}
+
+# kiosk: the first-boot screen with the pages for a browser; that of `device` goes on
+# as this one.
+kiosk() {
+    put 755 bin/accountlock-firstboot /usr/libexec/accountlock/accountlock-firstboot
 }
 
 server() {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Makes the packages: for the device and for the account service, each as .deb,
+# Makes the packages: for the device, its pages for a browser and the account service, each as .deb,
 # .rpm and .apk, from bin/ and the tree.
 #
 #   packaging/packages.sh NFPM DIST
@@ -91,8 +91,9 @@ umask 022
 PACKAGE_VERSION=$(package_version)
 rm -rf "$dist"
 mkdir -p "$dist"
-device=(accountlock accountlock-gate)
+device=(accountlock accountlockd accountlock-gate)
 for format in deb rpm apk; do
     build accountlock device "$format" "${device[@]}"
+    build accountlock-kiosk kiosk "$format" accountlock-firstboot
     build accountlock-server server "$format" accountlock-server
 done

@@ -15,7 +15,6 @@ import (
 
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/console"
-	"github.com/accountlock/accountlock/internal/firstboot/kiosk"
 	"github.com/accountlock/accountlock/internal/firstboot/line"
 	"github.com/accountlock/accountlock/internal/firstboot/network"
 	"github.com/accountlock/accountlock/internal/firstboot/screen"
@@ -37,6 +36,20 @@ type Env struct {
 	Getenv         func(string) string
 	Now            func() time.Time
 	Version        string
+	// Kiosk shows the pages for a browser until the device is open. It is handed in,
+	// since most devices have no use for its web server.
+	Kiosk func(context.Context, KioskOptions) error
+}
+
+// KioskOptions are what the pages for a browser work with.
+type KioskOptions struct {
+	Session  *session.Session
+	Networks *network.Manager // nil without NetworkManager
+	Lang     *i18n.Printer
+	Region   string
+	Now      func() time.Time
+	Browser  []string // its command, or
+	URLFile  string   // where the address is left
 }
 
 // options are the command line.
@@ -136,11 +149,9 @@ func show(ctx context.Context, o options, env Env) error {
 		defer nets.Close()
 	}
 	if o.kiosk {
-		browser := kiosk.Command(o.browser)
-		if o.urlFile != "" {
-			browser = kiosk.File(o.urlFile)
-		}
-		return kiosk.Run(ctx, kiosk.Options{Session: s, Networks: nets, Lang: lang, Region: o.region, Now: env.Now, Browser: browser})
+		return env.Kiosk(ctx, KioskOptions{
+			Session: s, Networks: nets, Lang: lang, Region: o.region, Now: env.Now, Browser: o.browser, URLFile: o.urlFile,
+		})
 	}
 	term := console.Open(env.Stdin, env.Stdout)
 	if term == nil {
