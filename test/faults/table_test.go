@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -185,6 +186,13 @@ func rows() []row {
 			request(c)
 			_, _ = io.WriteString(c, okHead+"Content-Length: 5000\r\n\r\n{")
 		}), want: diagnose.ServiceCut},
+		{name: "JSON and something more", fault: answers(always(200, "application/json", `{"flow_id":"0123456789abcdef","step":"identify"} {}`)), want: diagnose.ServiceGarbled},
+		{name: "JSON that is null", fault: answers(always(200, "application/json", "null")), want: diagnose.ServiceGarbled},
+		{name: "JSON of another media type", fault: answers(always(200, "text/plain", `{"flow_id":"0123456789abcdef","step":"identify"}`)), want: diagnose.ServiceGarbled},
+		{name: "JSON in another encoding", fault: answers(always(200, "application/json", "\xff\xfe{\x00}\x00")), want: diagnose.ServiceGarbled},
+		{name: "a compressed body that nobody asked for", fault: answers(squeezed()), want: diagnose.ServiceGarbled},
+		{name: "status 204 for everything", fault: answers(always(204, "", "")), want: diagnose.ServiceGarbled},
+		{name: "a problem of a code that there is not", fault: answers(problem(403, "Nonsense", nil)), want: diagnose.ServiceNotAPI},
 		{name: "an empty body", fault: answers(always(200, "application/json", "")), want: diagnose.ServiceGarbled},
 		{name: "nothing but nesting", fault: answers(always(200, "application/json", strings.Repeat("[", 100_000))), want: diagnose.ServiceGarbled},
 		{name: "a hundred megabytes", fault: answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -209,6 +217,30 @@ func rows() []row {
 			_, _ = c.Write(frame(4, 0, 0, nil))
 			request(c)
 			_, _ = c.Write(frame(7, 0, 0, make([]byte, 8)))
+		}), want: diagnose.ServiceGarbled},
+		{name: "HTTP/2 alone", fault: func(r *rig) {
+			m := r.honest()
+			m.tls.NextProtos = []string{"h2"}
+			m.handle = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+			r.front.become(m)
+		}, want: diagnose.ServiceCut},
+		{name: "a switch to HTTP/2", fault: overTLS(func(c *tls.Conn) {
+			request(c)
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+			_, _ = c.Write(frame(4, 0, 0, nil))
+			held(c)
+		}), want: diagnose.ServiceNotAPI},
+		{name: "HTTP/0.9", fault: overTLS(func(c *tls.Conn) {
+			request(c)
+			_, _ = io.WriteString(c, `{"flow_id":"0123456789abcdef","step":"identify"}`)
+		}), want: diagnose.ServiceGarbled},
+		{name: "a chunk of a length that is none", fault: overTLS(func(c *tls.Conn) {
+			request(c)
+			_, _ = io.WriteString(c, okHead+"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
+		}), want: diagnose.ServiceGarbled},
+		{name: "a length below zero", fault: overTLS(func(c *tls.Conn) {
+			request(c)
+			_, _ = io.WriteString(c, okHead+"Content-Length: -1\r\n\r\n{}")
 		}), want: diagnose.ServiceGarbled},
 		{name: "an endless row of 1xx", fault: overTLS(func(c *tls.Conn) {
 			request(c)
@@ -235,6 +267,22 @@ func rows() []row {
 		}), want: diagnose.ServiceSlow, slow: true},
 		{name: "a way of twenty seconds", fault: poison("latency", map[string]any{"latency": 20_000}), want: diagnose.ServiceSilent, slow: true},
 	}
+}
+
+// squeezed is 64 MiB of zeros in some 64 KiB.
+func squeezed() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		zeros := make([]byte, 1<<20)
+		for range 64 {
+			if _, err := z.Write(zeros); err != nil {
+				return
+			}
+		}
+		_ = z.Close()
+	})
 }
 
 func expired(c *x509.Certificate) {

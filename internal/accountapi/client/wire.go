@@ -228,6 +228,12 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		e.stage, e.addresses = on.read()
 		return nil, e
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// What follows is no answer but the connection itself, which net/http lets
+		// nobody's deadline reach any more: reading it could last for ever.
+		_ = resp.Body.Close()
+		resp.Body = http.NoBody
+	}
 	resp.Body = &limited{ReadCloser: resp.Body, left: maxBody, ctx: ctx, done: cancel}
 	return resp, nil
 }
