@@ -35,6 +35,7 @@ boot                  qemu-system-x86_64               qemu-system-x86
 boot                  depmod                           kmod
 boot                  mke2fs                           e2fsprogs
 test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
+test                  /usr/lib/python3/dist-packages/dbusmock  python3-dbusmock
 test                  tmux                             tmux
 test                  /usr/bin/chromium                chromium
 test                  node                             nodejs
