@@ -31,6 +31,7 @@ type Container struct {
 	dir     string // persist, upper, work, root
 	image   string
 	Service *Service
+	netns   string
 
 	cmd      *exec.Cmd
 	ended    chan struct{}
@@ -39,6 +40,7 @@ type Container struct {
 	Console  *Console
 	args     []string // of PID 1: what a kernel command line would hold
 	options  []string // of systemd-nspawn
+	env      []string // likewise
 }
 
 // NewContainer makes a device with the package, provisioned for a new account
@@ -57,6 +59,7 @@ func NewPlainContainer(t testing.TB, installed bool) *Container { return newCont
 func newContainer(t testing.TB, installed bool) *Container {
 	t.Helper()
 	c := &Container{t: t, dir: t.TempDir(), image: image(t, installed), Service: NewService(t)}
+	c.netns = c.Service.netns()
 	c.name = fmt.Sprintf("accountlock-%d-%d", os.Getpid(), c.Service.pid)
 	for _, d := range []string{"persist", "upper", "work", "root"} {
 		if err := os.Mkdir(c.path(d), 0o755); err != nil {
@@ -151,6 +154,43 @@ func (c *Container) Options(options ...string) *Container {
 	return c
 }
 
+// The two ends of the cable of a device that has a network of its own.
+const (
+	Gateway = "10.77.0.1"
+	Address = "10.77.0.10/24"
+)
+
+// Apart gives the device a network of its own, whose one interface eth0 nobody has
+// set up, with a cable to the account service's. The device must be off.
+func (c *Container) Apart() {
+	c.t.Helper()
+	pid := network(c.t, "ip link set lo up")
+	c.netns = netnsOf(pid)
+	// It may set that network up, as on a machine.
+	c.Options("--capability=CAP_NET_ADMIN")
+	c.env = append(c.env, "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network")
+	run(c.t, "nsenter", "--net="+c.Service.netns(), "--", "sh", "-ec", fmt.Sprintf(
+		"ip link add net0 type veth peer name eth0 netns %d; ip address add %s/24 dev net0; ip link set net0 up", pid, Gateway))
+}
+
+// Enable has the next boots start services of the image. The device must be off.
+func (c *Container) Enable(units ...string) {
+	c.t.Helper()
+	run(c.t, "systemctl", append([]string{"--quiet", "--root=" + c.Root(""), "enable"}, units...)...)
+}
+
+// Link makes a symbolic link in the device's tree, in the place of what is there. The
+// device must be off.
+func (c *Container) Link(to, name string) {
+	c.t.Helper()
+	if err := os.Remove(c.Root(name)); err != nil && !os.IsNotExist(err) {
+		c.t.Fatal(err)
+	}
+	if err := os.Symlink(to, c.Root(name)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // Boot switches the device on. It does not wait for anything but PID 1.
 func (c *Container) Boot() {
 	c.t.Helper()
@@ -167,7 +207,8 @@ func (c *Container) Boot() {
 	args := []string{"--mount", "--propagation", "private", "--", "bash", "-c", script, "bash"}
 	args = append(append(append(args, c.options...), "--boot"), c.args...)
 	c.cmd = exec.Command("unshare", args...)
-	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.Service.netns(), "TERM=vt220")
+	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.netns, "TERM=vt220")
+	c.cmd.Env = append(c.cmd.Env, c.env...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = slave, slave, slave
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {

@@ -19,8 +19,13 @@ import (
 const suite = "bookworm"
 
 // packages is what the image holds besides Debian's minimum: a way in of every
-// kind (console, ssh, display manager, lingering user, cron).
-const packages = "systemd-sysv,libpam-systemd,dbus,polkitd,udev,kmod,e2fsprogs,procps,openssh-server,cron,greetd,iproute2,login,passwd,ca-certificates"
+// kind (console, ssh, display manager, lingering user, cron), and managers.
+const packages = "systemd-sysv,libpam-systemd,dbus,polkitd,udev,kmod,e2fsprogs,procps,openssh-server,cron,greetd,iproute2,login,passwd,ca-certificates," +
+	"network-manager,systemd-resolved,systemd-timesyncd"
+
+// managers are the services of network and time in the image that a test enables
+// if it wants them.
+var managers = []string{"NetworkManager.service", "systemd-networkd.service", "systemd-resolved.service", "systemd-timesyncd.service"}
 
 // The people of the image. Their passwords are known to the thief.
 const (
@@ -171,6 +176,7 @@ func furnish(t testing.TB, root string) {
 			t.Fatal(err)
 		}
 	}
+	run(t, "systemctl", append([]string{"--quiet", "--root=" + root, "disable"}, managers...)...)
 	for _, dir := range []string{"persist"} {
 		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)

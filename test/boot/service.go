@@ -5,6 +5,7 @@ package boot
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -51,17 +52,7 @@ type Demo struct {
 func NewService(t testing.TB) *Service {
 	t.Helper()
 	s := &Service{dir: t.TempDir(), bin: os.Getenv("ACCOUNTLOCK_BIN")}
-	holder := exec.Command("unshare", "--net", "--", "sh", "-c",
-		"ip link set lo up && ip address add "+serviceHost+"/32 dev lo && echo up && exec sleep infinity")
-	out, err := holder.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, holder)
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
-		t.Fatalf("no network namespace: %q %v", line, err)
-	}
-	s.pid = holder.Process.Pid
+	s.pid = network(t, "ip link set lo up && ip address add "+serviceHost+"/32 dev lo")
 	s.Start(t)
 	raw, err := os.ReadFile(filepath.Join(s.dir, "demo.json"))
 	if err != nil {
@@ -72,6 +63,24 @@ func NewService(t testing.TB) *Service {
 	}
 	return s
 }
+
+// network makes a network namespace, sets it up and returns the process ID of what
+// keeps it until the test ends.
+func network(t testing.TB, script string) (pid int) {
+	t.Helper()
+	holder := exec.Command("unshare", "--net", "--", "sh", "-c", script+" && echo up && exec sleep infinity")
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, holder)
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "up\n" {
+		t.Fatalf("no network namespace: %q %v", line, err)
+	}
+	return holder.Process.Pid
+}
+
+func netnsOf(pid int) string { return fmt.Sprintf("/proc/%d/ns/net", pid) }
 
 // Start starts the account service (again).
 func (s *Service) Start(t testing.TB) {
@@ -121,31 +130,43 @@ func (s *Service) enter(name string, args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--net=" + s.netns(), "--", name}, args...)...)
 }
 
-func (s *Service) netns() string { return fmt.Sprintf("/proc/%d/ns/net", s.pid) }
+func (s *Service) netns() string { return netnsOf(s.pid) }
 
 // Dial connects from within the network namespace.
-func (s *Service) Dial(address string) (net.Conn, error) {
+func (s *Service) Dial(address string) (conn net.Conn, err error) {
+	inside := s.in(func() { conn, err = dialHere(address) })
+	return conn, errors.Join(inside, err)
+}
+
+// Listen listens within the network namespace. address is of numbers alone.
+func (s *Service) Listen(address string) (l net.Listener, err error) {
+	inside := s.in(func() { l, err = net.Listen("tcp4", address) }) // on this thread: there is nothing to look up
+	return l, errors.Join(inside, err)
+}
+
+// in runs do on a thread that is in the network namespace meanwhile.
+func (s *Service) in(do func()) error {
 	home, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = unix.Close(home) }()
 	there, err := unix.Open(s.netns(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = unix.Close(there) }()
 	// The thread comes back: its end would kill what it has started (Pdeathsig).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Setns(there, unix.CLONE_NEWNET); err != nil {
-		return nil, err
+		return err
 	}
-	conn, err := dialHere(address)
-	if e := unix.Setns(home, unix.CLONE_NEWNET); e != nil {
-		panic(e)
+	do()
+	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+		panic(err)
 	}
-	return conn, err
+	return nil
 }
 
 // dialHere connects on the calling thread, which net.Dial does not promise.
