@@ -29,7 +29,7 @@ func (o Owned) List(ctx context.Context) ([]Details, error) {
 	err := o.r.db.Read(ctx, func(tx *sql.Tx) error {
 		out = nil
 		rows, err := tx.QueryContext(ctx, `SELECT d.id, d.model, d.enrolled_at, d.seen_at, `+linkColumns+`
-FROM links l JOIN devices d ON d.link_id = l.id
+FROM links l JOIN devices d ON d.id = l.device_id AND d.link_id = l.id
 WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out') ORDER BY d.model, d.id`, o.accountID)
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 )
 
 // maxStatements bounds the statements that one connection keeps prepared.
-const maxStatements = 128
+const maxStatements = 256
 
 // statementCache makes connections that keep their statements prepared. The
 // packages above write SQL where they use it and prepare none; yet parsing it
@@ -129,7 +129,7 @@ func (c *cachingConn) take(ctx context.Context, query string) (driver.Stmt, erro
 
 // giveBack keeps a statement for the next time, unless it failed (failed is how), or
 // there is one already. Where there are too many, any makes room: the
-// service has a few dozen.
+// service has some two hundred, and most connections ask few of them.
 func (c *cachingConn) giveBack(query string, s driver.Stmt, failed error) error {
 	if _, twice := c.idle[query]; twice || failed != nil {
 		return s.Close()
