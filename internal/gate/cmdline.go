@@ -15,6 +15,8 @@ type bootWords struct {
 	unit string
 	// wants are units to start besides.
 	wants []string
+	// runs: a command is to be run in place of default.target (systemd-run-generator(8)).
+	runs bool
 	// masks: a unit of ours is to be masked.
 	masks bool
 }
@@ -92,6 +94,8 @@ func parseBootWords(words []string) bootWords {
 			if unitName(value) && !slices.Contains(b.wants, value) {
 				b.wants = append(b.wants, value)
 			}
+		case "systemd.run":
+			b.runs = b.runs || value != ""
 		case "systemd.mask":
 			b.masks = b.masks || strings.HasPrefix(value, "accountlock")
 		default:

@@ -99,13 +99,42 @@ func (g Generator) wantedUnits() []string {
 				continue
 			}
 			for _, e := range entries {
-				if !slices.Contains(furniture, e.Name()) && unitName(e.Name()) {
+				if !slices.Contains(furniture, e.Name()) && unitName(e.Name()) && !g.early(e.Name()) {
 					out = append(out, e.Name())
 				}
 			}
 		}
 	}
 	return out
+}
+
+// early reports whether the unit may be one that the gate itself waits for: a
+// mount, or one that says that it belongs to the early boot, such as the journal's
+// sockets. If it waited for the gate in turn, systemd would drop one of the two, or
+// half of the boot. What lets people in and says so too is held back by name.
+func (g Generator) early(unit string) bool {
+	switch filepath.Ext(unit) {
+	case ".mount", ".automount", ".swap", ".slice":
+		return true
+	}
+	file := unit
+	if name, instance, ok := strings.Cut(unit, "@"); ok && instance != filepath.Ext(unit) {
+		file = name + "@" + filepath.Ext(unit)
+	}
+	for _, dir := range unitDirs {
+		text, err := os.ReadFile(filepath.Join(g.Root, dir, file))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(line, "=")
+			if strings.TrimSpace(key) == "DefaultDependencies" {
+				return slices.Contains([]string{"no", "false", "off", "0", "n", "f"}, strings.ToLower(strings.TrimSpace(value)))
+			}
+		}
+		return false
+	}
+	return false
 }
 
 // heldBack is the drop-in of a unit that must wait for the gate.
@@ -125,6 +154,9 @@ func (g Generator) goOnTo(words bootWords) error {
 	switch {
 	case words.unit != "":
 		target = words.unit
+	case words.runs:
+		// systemd-run-generator(8) has made it, and redirects default.target to it.
+		target = "kernel-command-line.target"
 	case g.exists("system-update"), g.exists("etc/system-update"):
 		// systemd-system-update-generator(8) redirects default.target too. Ours wins,
 		// and leads on to there.

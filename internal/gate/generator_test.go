@@ -106,6 +106,18 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 			"etc/systemd/system/multi-user.target.wants/nginx.service": "->/lib/systemd/system/nginx.service",
 			"etc/systemd/system/sockets.target.wants/cockpit.socket":   "->/lib/systemd/system/cockpit.socket",
 			"usr/lib/systemd/system/sockets.target.wants/dbus.socket":  "->../dbus.socket",
+			// The gate waits for these: were it the other way round too, systemd would
+			// drop one of them.
+			"usr/lib/systemd/system/sockets.target.wants/systemd-journald.socket": "->../systemd-journald.socket",
+			"usr/lib/systemd/system/systemd-journald.socket":                      "[Unit]\nDefaultDependencies=no\n",
+			"etc/systemd/system/multi-user.target.wants/early@x.service":          "->/lib/systemd/system/early@.service",
+			"usr/lib/systemd/system/early@.service":                               "[Unit]\nDefaultDependencies = off\n",
+			"etc/systemd/system/multi-user.target.wants/snap-core.mount":          "->/etc/systemd/system/snap-core.mount",
+			"etc/systemd/system/multi-user.target.wants/late@x.service":           "->/lib/systemd/system/late@.service",
+			"usr/lib/systemd/system/late@.service":                                "[Unit]\nDefaultDependencies=yes\n",
+		}, false, provisioned(), nil},
+		{"the-command-line-runs-a-command", map[string]string{
+			"proc/cmdline": "systemd.run=\"/usr/bin/touch /run/x\" systemd.run_success_action=none\n",
 		}, false, provisioned(), nil},
 		{"what-follows-two-dashes-is-pid-1s", map[string]string{"proc/1/cmdline": "/sbin/init\x00--unit\x00evil.service\x00"}, false, provisioned(), nil},
 		{"in-a-container-the-hosts-command-line-is-not-ours", map[string]string{

@@ -39,6 +39,7 @@ type Container struct {
 	leader   int
 	Console  *Console
 	args     []string // of PID 1: what a kernel command line would hold
+	env      []string // of PID 1, as options of systemd-nspawn
 	options  []string // of systemd-nspawn
 	env      []string // likewise
 }
@@ -142,9 +143,17 @@ func userOf(t testing.TB, passwd, name string) (uid, gid int) {
 	return 0, 0
 }
 
-// With sets what PID 1 finds on its command line at the next boots.
-func (c *Container) With(args ...string) *Container {
-	c.args = args
+// With sets the kernel's command line for the next boots: what PID 1 finds among
+// its arguments or, as the kernel does it, in its environment.
+func (c *Container) With(words ...string) *Container {
+	c.args, c.env = nil, nil
+	for _, word := range words {
+		if name, _, assigned := strings.Cut(word, "="); assigned && !strings.Contains(name, ".") {
+			c.env = append(c.env, "--setenv="+word)
+		} else {
+			c.args = append(c.args, word)
+		}
+	}
 	return c
 }
 
@@ -205,7 +214,8 @@ func (c *Container) Boot() {
 		exec systemd-nspawn --quiet --directory="$ROOT" --machine="$NAME" --register=no --keep-unit --console=interactive \
 			--network-namespace-path="$NETNS" --bind="$PERSIST:/persist" "$@"`
 	args := []string{"--mount", "--propagation", "private", "--", "bash", "-c", script, "bash"}
-	args = append(append(append(args, c.options...), "--boot"), c.args...)
+	args = append(append(args, c.options...), c.env...)
+	args = append(append(args, "--boot"), c.args...)
 	c.cmd = exec.Command("unshare", args...)
 	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.netns, "TERM=vt220")
 	c.cmd.Env = append(c.cmd.Env, c.env...)

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/accountlock/accountlock/test/boot"
+)
+
+// spell is what a thief writes on the kernel's command line. In a container the
+// words are arguments of PID 1, which reads them alike.
+type spell struct {
+	// words in the order in which they are written; `NAME=value` without a full stop
+	// is what the kernel puts into the environment of PID 1.
+	words string
+	// gives is a script that succeeds where the words had the effect that the thief
+	// wants: on an open device it has to, on a locked one it must not.
+	gives string
+	// dark: not even the account check comes. The device is shut all the same.
+	dark bool
+}
+
+const (
+	isRescue    = "systemctl -q is-active rescue.service"
+	isEmergency = "systemctl -q is-active emergency.service"
+	isMultiUser = "systemctl -q is-active multi-user.target"
+	isGraphical = "systemctl -q is-active graphical.target"
+	// What a mask is written for: that the boot goes on.
+	goesOn = isMultiUser
+)
+
+var spells = []spell{
+	{words: "systemd.unit=rescue.target", gives: isRescue},
+	{words: "systemd.unit=emergency.target", gives: isEmergency},
+	{words: "systemd.unit=multi-user.target", gives: isMultiUser},
+	{words: "systemd.unit=graphical.target", gives: isGraphical},
+	{words: "systemd.unit=ssh.service", gives: "systemctl -q is-active ssh.service"},
+	{words: "systemd.unit=timers.target systemd.wants=cron.service", gives: "systemctl -q is-active cron.service"},
+	{words: "single", gives: isRescue},
+	{words: "s", gives: isRescue},
+	{words: "1", gives: isRescue},
+	{words: "rescue", gives: isRescue},
+	{words: "emergency", gives: isEmergency},
+	{words: "3", gives: isMultiUser},
+	{words: "5", gives: isGraphical},
+	{words: "systemd.debug_shell=console", gives: "systemctl -q is-active debug-shell.service"},
+	{words: "systemd.debug_shell=console systemd.unit=emergency.target", gives: "systemctl -q is-active debug-shell.service"},
+	{words: "systemd.run=/usr/lib/thief systemd.run_success_action=none", gives: "test -e /run/thief"},
+	{words: "systemd.unit=basic.target systemd.wants=ssh.service", gives: "systemctl -q is-active ssh.service"},
+	{words: "systemd.unit=basic.target systemd.wants=console-getty.service", gives: "systemctl -q is-active console-getty.service"},
+	{words: "systemd.mask=accountlock-gate.service", gives: goesOn, dark: true},
+	{words: "systemd.mask=accountlock.target", gives: goesOn, dark: true},
+	{words: "systemd.mask=accountlock-locked.target", gives: goesOn, dark: true},
+	{words: "systemd.mask=accountlock-open.target", gives: goesOn},
+	{words: "systemd.mask=accountlock-continue.path", gives: goesOn},
+	{words: "systemd.mask=accountlockd.service", gives: goesOn},
+	{words: "systemd.mask=accountlock-firstboot@console.service systemd.mask=accountlock-firstboot@tty1.service", gives: goesOn},
+	{words: "SYSTEMD_UNIT_PATH=/usr/lib/systemd/system", gives: goesOn},
+	{words: "SYSTEMD_UNIT_PATH=/usr/lib/systemd/system systemd.unit=multi-user.target", gives: goesOn},
+	{words: "SYSTEMD_GENERATOR_PATH=/var/empty", gives: goesOn},
+	{words: "SYSTEMD_GENERATOR_PATH=/var/empty systemd.unit=rescue.target", gives: isRescue},
+	{words: "systemd.setenv=STATE_DIRECTORY=/persist/accountlock systemd.setenv=RUNTIME_DIRECTORY=/tmp", gives: goesOn},
+}
+
+func TestNoWordOnTheCommandLineOpensALockedDevice(t *testing.T) {
+	t.Parallel()
+	c := locked(t)
+	putThief(t, c)
+	for _, one := range spells {
+		t.Run(one.words, func(t *testing.T) {
+			c.With(strings.Fields(one.words)...)
+			c.Boot()
+			defer c.Cut()
+			withstands(t, c, one)
+			orderly(t, c.Console)
+		})
+	}
+}
+
+// What its owner writes there, an open device does. That the words can do it at all
+// is also what makes the test above one.
+func TestTheWordsOnTheCommandLineWorkForTheOwnerOfAnOpenDevice(t *testing.T) {
+	t.Parallel()
+	c := linked(t)
+	putThief(t, c)
+	for _, one := range spells {
+		if strings.Contains(one.words, "systemd.mask=") || strings.Contains(one.words, "SYSTEMD_") {
+			continue // a lock that is meddled with opens for nobody
+		}
+		t.Run(one.words, func(t *testing.T) {
+			c.With(strings.Fields(one.words)...)
+			c.Boot()
+			defer c.Cut()
+			c.Until(one.gives, 60*time.Second, func() bool {
+				_, code := c.Sh(one.gives)
+				return code == 0
+			})
+			orderly(t, c.Console)
+		})
+	}
+}
+
+// putThief gives `systemd.run=` something to run that leaves a trace.
+func putThief(t *testing.T, c *boot.Container) {
+	t.Helper()
+	boot.WriteFile(t, c.Root("usr/lib/thief"), "#!/bin/sh\ntouch /run/thief\n", 0o755)
+}
+
+// withstands asserts that the words gave the thief nothing.
+func withstands(t *testing.T, d device, one spell) {
+	t.Helper()
+	booted(d)
+	if out, code := d.Sh(one.gives); code == 0 {
+		t.Errorf("the thief has what was asked for: %s %s\n%s", one.gives, out, d.State())
+	}
+	_, code := d.Sh("systemctl -q is-active accountlock-locked.target")
+	if dark := code != 0; dark != one.dark {
+		t.Errorf("dark: %v, and not %v\n%s", dark, one.dark, d.State())
+	}
+	if got := says(d); got != "locked factory-reset" {
+		t.Errorf("the gate says %q", got)
+	}
+	boot.NobodyGetsIn(t, d)
+}
+
+// booted waits until PID 1 has nothing more to start.
+func booted(d device) {
+	d.Until("the boot to end", 60*time.Second, func() bool {
+		out, _ := d.Sh("systemctl is-system-running; systemctl list-jobs --no-pager")
+		state, jobs, _ := strings.Cut(out, "\n")
+		return jobs == "No jobs running.\n" && state != "starting" && state != "initializing"
+	})
+}
+
+// orderly asserts that nothing waits for what waits for it: PID 1 would drop some
+// of the boot's jobs, and nobody can tell which.
+func orderly(t *testing.T, c *boot.Console) {
+	t.Helper()
+	if strings.Contains(c.Text(), "ordering cycle") {
+		t.Errorf("PID 1 dropped a job:\n%s", c.Text())
+	}
+}
