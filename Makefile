@@ -165,7 +165,7 @@ packages: build $(NFPM) ## .deb, .rpm and .apk in dist/, held against lintian
 BOOT = ACCOUNTLOCK_BIN='$(CURDIR)/bin' ACCOUNTLOCK_PACKAGES='$(CURDIR)/dist' ACCOUNTLOCK_BOOT_CACHE='$(CACHE)/boot' go test -vet=off -count=1 -v
 
 .PHONY: boot-test
-boot-test: packages ## real systems that boot with the packages (RUN=regexp); those in a virtual machine are still to come
+boot-test: packages ## real systems that boot with the packages (RUN=regexp)
 	@test/deps.sh boot
 	ACCOUNTLOCK_BOOT=full $(BOOT) -timeout 90m -parallel 2 -run '$(RUN)' ./test/boot
 
