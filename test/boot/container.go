@@ -39,7 +39,7 @@ type Container struct {
 	leader   int
 	Console  *Console
 	args     []string // of PID 1: what a kernel command line would hold
-	env      []string // of PID 1, as options of systemd-nspawn
+	setenv   []string // what of it is in the environment of PID 1, as options of systemd-nspawn
 	options  []string // of systemd-nspawn
 	env      []string // likewise
 }
@@ -146,10 +146,10 @@ func userOf(t testing.TB, passwd, name string) (uid, gid int) {
 // With sets the kernel's command line for the next boots: what PID 1 finds among
 // its arguments or, as the kernel does it, in its environment.
 func (c *Container) With(words ...string) *Container {
-	c.args, c.env = nil, nil
+	c.args, c.setenv = nil, nil
 	for _, word := range words {
 		if name, _, assigned := strings.Cut(word, "="); assigned && !strings.Contains(name, ".") {
-			c.env = append(c.env, "--setenv="+word)
+			c.setenv = append(c.setenv, "--setenv="+word)
 		} else {
 			c.args = append(c.args, word)
 		}
@@ -214,7 +214,7 @@ func (c *Container) Boot() {
 		exec systemd-nspawn --quiet --directory="$ROOT" --machine="$NAME" --register=no --keep-unit --console=interactive \
 			--network-namespace-path="$NETNS" --bind="$PERSIST:/persist" "$@"`
 	args := []string{"--mount", "--propagation", "private", "--", "bash", "-c", script, "bash"}
-	args = append(append(args, c.options...), c.env...)
+	args = append(append(args, c.options...), c.setenv...)
 	args = append(append(args, "--boot"), c.args...)
 	c.cmd = exec.Command("unshare", args...)
 	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.netns, "TERM=vt220")
