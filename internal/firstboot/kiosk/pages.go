@@ -97,7 +97,7 @@ func (k *Kiosk) show(w http.ResponseWriter, r *http.Request) {
 			out.Refusal = page.RefusalOf(p, s.Trouble)
 		}
 	default:
-		out.Page = page.Step(p, s.Flow, k.o.Now())
+		out.Page = page.Step(p, s.Flow, s.State.DeviceID, k.o.Now())
 		if s.Proving {
 			out.Page = page.Proving(p, out.Page)
 		}

@@ -110,6 +110,7 @@ func (m *Mode) home(ctx context.Context, v session.View) error {
 		p.Refusal = page.RefusalOf(m.Lang, v.Trouble)
 	}
 	m.show(p)
+	m.visible = false // the next person's is hidden again
 	var menu []choice
 	recover := false
 	for _, w := range p.Ways {
@@ -171,7 +172,7 @@ func (m *Mode) choose(ctx context.Context, menu []choice) error {
 }
 
 func (m *Mode) step(ctx context.Context, v session.View) error {
-	p := page.Step(m.Lang, v.Flow, m.Now())
+	p := page.Step(m.Lang, v.Flow, v.State.DeviceID, m.Now())
 	if v.Proving {
 		p = page.Proving(m.Lang, p)
 	}

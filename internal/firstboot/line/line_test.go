@@ -38,7 +38,7 @@ func render(tag, name string, width int, pictures bool) string {
 	if v.Home {
 		return m.Render(page.Home(m.Lang, v.State, v.Flow.Methods, v.At))
 	}
-	return m.Render(page.Step(m.Lang, v.Flow, pagetest.Now()))
+	return m.Render(page.Step(m.Lang, v.Flow, v.State.DeviceID, pagetest.Now()))
 }
 
 func TestEveryPageReadsAsItDid(t *testing.T) {

@@ -28,6 +28,9 @@ var results = map[string]string{
 func Diagnosis(p *i18n.Printer, checks []Check) Page {
 	out := Page{Title: p.T("What works and what does not")}
 	for _, c := range checks {
+		if c.Name == "tier" {
+			continue // for whoever built the device; an owner can do nothing about it
+		}
 		word, ok := results[c.Result]
 		if !ok {
 			word = console.Clean(c.Result)
@@ -35,7 +38,7 @@ func Diagnosis(p *i18n.Printer, checks []Check) Page {
 		out.Facts = append(out.Facts, Fact{p.Say(console.Clean(c.Name)), p.T(word) + ": " + p.Say(console.Clean(c.Message))})
 		if c.URL != "" && out.QR == "" {
 			out.QR = console.Clean(c.URL)
-			out.Text = append(out.Text, p.T("This network has a sign-in page of its own: {url}. Open it on a phone in the same network, or choose another network.", "url", out.QR))
+			out.Text = append(out.Text, p.T("This network has a sign-in page of its own: {url}. It knows this device by its network card: open it on a phone only where one sign-in is good for all your devices. Otherwise choose another network, such as a phone's own hotspot, or an offline code.", "url", out.QR))
 		}
 	}
 	return out
@@ -55,6 +58,8 @@ func Support(p *i18n.Printer, contacts []Contact, device, challenge string) Page
 	}
 	if challenge != "" {
 		out.Facts = append(out.Facts, Fact{p.T("Challenge"), console.Clean(challenge)})
+	} else {
+		out.Text = append(out.Text, p.T("If they ask for a challenge: the way with an offline code shows one."))
 	}
 	for _, c := range contacts {
 		out.Facts = append(out.Facts, Fact{console.Clean(c.Label), console.Clean(c.Address)})

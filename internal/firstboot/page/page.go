@@ -203,8 +203,9 @@ var order = []string{"account-hint", "uri", "user-code", "challenge", "case-numb
 // apart are drawn in a way of their own, or are nothing to read.
 var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups"}
 
-// Step is the page of a flow's step.
-func Step(p *i18n.Printer, s busclient.Snapshot, now time.Time) Page {
+// Step is the page of a flow's step. device is the device ID, which belongs to a
+// challenge: whoever is told the one asks for the other.
+func Step(p *i18n.Printer, s busclient.Snapshot, device string, now time.Time) Page {
 	out := Page{
 		Step: s.Step, Title: p.Say(console.Clean(s.Text("title"))),
 		Ways: Ways(p, s.Methods), Resend: s.Text("sent-to") != "" && len(s.Fields) > 0,
@@ -236,6 +237,9 @@ func Step(p *i18n.Printer, s busclient.Snapshot, now time.Time) Page {
 	}
 	out.QR = qr(s)
 	out.Facts = facts(p, s, now)
+	if s.Text("challenge") != "" && device != "" {
+		out.Facts = append(out.Facts, Fact{p.T("Device ID"), console.Clean(device)})
+	}
 	for _, f := range s.Fields {
 		out.Fields = append(out.Fields, field(p, f, s))
 	}

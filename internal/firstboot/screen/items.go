@@ -33,7 +33,7 @@ func (m *model) page() page.Page {
 	case m.view.Home:
 		return page.Home(m.o.Lang, m.view.State, m.view.Flow.Methods, m.view.At)
 	}
-	p := page.Step(m.o.Lang, m.view.Flow, m.o.Now())
+	p := page.Step(m.o.Lang, m.view.Flow, m.view.State.DeviceID, m.o.Now())
 	if m.view.Proving {
 		p = page.Proving(m.o.Lang, p)
 	}

@@ -160,6 +160,7 @@ func (m *model) take(l looked) tea.Cmd {
 	if shown := m.where(); shown != m.shown {
 		m.forget()
 		m.shown, m.at, m.top, m.note = shown, 0, 0, ""
+		m.visible = m.visible && !m.view.Home // the next person's is hidden again
 	}
 	m.at = min(m.at, max(len(m.items())-1, 0))
 	return tea.Batch(m.wait, m.clock())
