@@ -168,7 +168,7 @@ func (s *service) server() (*httpapi.Server, error) {
 	}
 	pages, err := portal.New(portal.Config{
 		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
-		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals,
+		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals, Recoveries: s.recoveries,
 		Address:  func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
 		Contacts: func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
 	})
@@ -178,7 +178,7 @@ func (s *service) server() (*httpapi.Server, error) {
 	return httpapi.New(httpapi.Config{
 		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
-		Portal: website{pages, s.recoveries}, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
+		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
 	}), nil
 }
 
@@ -262,18 +262,4 @@ func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID stri
 	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID),
 		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID), s.factors.Forget(ctx, tx, accountID),
 		s.approvals.AccountDeleted(ctx, tx, accountID))
-}
-
-// website is what a browser finds: the owner's pages, and the one that stops a recovery.
-type website struct {
-	*portal.Portal
-	recoveries *recovery.Service
-}
-
-// Register implements httpapi.Portal.
-func (w website) Register(mux *http.ServeMux) {
-	w.Portal.Register(mux)
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		mux.HandleFunc(method+" "+recovery.StopPath, w.recoveries.Stopping)
-	}
 }

@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -78,7 +79,7 @@ func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request, s sessio
 	}
 	if err == nil {
 		// Whoever knew the old one is out.
-		err = p.sessions.endOthers(r.Context(), s)
+		err = p.endElsewhere(r, s)
 	}
 	p.accountDone(w, r, s, err, "password")
 }
@@ -123,7 +124,12 @@ func (p *Portal) dropIdentifier(w http.ResponseWriter, r *http.Request, s sessio
 }
 
 func (p *Portal) endSessions(w http.ResponseWriter, r *http.Request, s session) {
-	p.accountDone(w, r, s, p.sessions.endOthers(r.Context(), s), "sessions")
+	p.accountDone(w, r, s, p.endElsewhere(r, s), "sessions")
+}
+
+// endElsewhere signs out every other browser, and none of them is known any more.
+func (p *Portal) endElsewhere(r *http.Request, s session) error {
+	return errors.Join(p.sessions.endOthers(r.Context(), s), p.forgetOthers(r.Context(), r, s.AccountID))
 }
 
 func (p *Portal) accountDone(w http.ResponseWriter, r *http.Request, s session, err error, done string) {

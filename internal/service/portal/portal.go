@@ -67,6 +67,8 @@ type Config struct {
 	Approvals *approval.Service
 	// Captcha makes and verifies checks before guesses block anybody.
 	Captcha Captcha
+	// Recoveries is the way back for who has forgotten password or account ID.
+	Recoveries Recoveries
 	// Address tells where a request comes from.
 	Address func(*http.Request) netip.Addr
 	// Contacts are how support is reached from a region.
@@ -129,15 +131,23 @@ func (p *Portal) Register(mux *http.ServeMux) {
 // public are the pages for everybody.
 func (p *Portal) public() map[string]page {
 	return map[string]page{
-		"GET /{$}":            p.home,
-		"GET /sign-in":        p.signInForm,
-		"POST /sign-in":       p.signIn,
-		"GET /sign-in/code":   p.signInCodeForm,
-		"POST /sign-in/code":  p.signInCode,
-		"POST /sign-in/again": p.signInAgain,
-		"GET /check":          p.check,
-		"GET /help":           p.help,
-		"POST /language":      p.chooseLanguage,
+		"GET /{$}":               p.home,
+		"GET /sign-in":           p.signInForm,
+		"POST /sign-in":          p.signIn,
+		"GET /sign-in/code":      p.signInCodeForm,
+		"POST /sign-in/code":     p.signInCode,
+		"POST /sign-in/again":    p.signInAgain,
+		"GET /recover":           p.recoverForm,
+		"POST /recover":          p.recoverBegin,
+		"GET /recover/next":      p.recoverNext,
+		"POST /recover/code":     p.recoverCode,
+		"POST /recover/again":    p.recoverAgain,
+		"POST /recover/password": p.recoverPassword,
+		"GET /recover/stop":      p.recoverStopForm,
+		"POST /recover/stop":     p.recoverStop,
+		"GET /check":             p.check,
+		"GET /help":              p.help,
+		"POST /language":         p.chooseLanguage,
 	}
 }
 

@@ -168,18 +168,22 @@ func (s sessions) endOthers(ctx context.Context, kept session) error {
 	return s.exec(ctx, `DELETE FROM portal_sessions WHERE account_id = $1 AND token_hash <> $2`, kept.AccountID, kept.hash)
 }
 
-// EndSessions ends, within a transaction, every session of an account: its
-// password was recovered, or it is gone.
+// EndSessions ends, within a transaction, every session of an account, and no browser is
+// known to it any more: its password was recovered, or it is gone.
 func EndSessions(ctx context.Context, tx *sql.Tx, accountID string) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM portal_sessions WHERE account_id = $1`, accountID); err != nil {
-		return fmt.Errorf("cannot end an account's sessions: %w", err)
+	for _, q := range []string{`DELETE FROM portal_sessions WHERE account_id = $1`, `DELETE FROM known_browsers WHERE account_id = $1`} {
+		if _, err := tx.ExecContext(ctx, q, accountID); err != nil {
+			return fmt.Errorf("cannot end an account's sessions: %w", err)
+		}
 	}
 	return nil
 }
 
 func (s sessions) sweep(ctx context.Context) error {
 	now := s.now()
-	return s.exec(ctx, `DELETE FROM portal_sessions WHERE expires_at <= $1 OR seen_at <= $2`, now.UnixMilli(), now.Add(-idleTime).UnixMilli())
+	return errors.Join(
+		s.exec(ctx, `DELETE FROM portal_sessions WHERE expires_at <= $1 OR seen_at <= $2`, now.UnixMilli(), now.Add(-idleTime).UnixMilli()),
+		s.exec(ctx, `DELETE FROM known_browsers WHERE expires_at <= $1`, now.UnixMilli()))
 }
 
 func (s sessions) exec(ctx context.Context, query string, args ...any) error {
@@ -202,26 +206,11 @@ func shorten(agent string) string {
 	return agent[:min(len(agent), 120)]
 }
 
-func setCookie(w http.ResponseWriter, token string) {
-	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: token, Path: "/", Secure: true, HttpOnly: true,
-		SameSite: http.SameSiteLaxMode, MaxAge: int(lifeTime / time.Second),
-	})
-}
+func setCookie(w http.ResponseWriter, token string) { giveCookie(w, cookieName, token, lifeTime) }
 
-func dropCookie(w http.ResponseWriter) {
-	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: -1,
-	})
-}
+func dropCookie(w http.ResponseWriter) { takeCookie(w, cookieName) }
 
-func tokenOf(r *http.Request) string {
-	c, err := r.Cookie(cookieName)
-	if err != nil {
-		return ""
-	}
-	return c.Value
-}
+func tokenOf(r *http.Request) string { return cookieOf(r, cookieName) }
 
 // signedIn lets in who has a session, and sends others to sign in and back.
 func (p *Portal) signedIn(h ownPage) page {

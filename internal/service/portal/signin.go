@@ -59,19 +59,13 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		p.signInAgainWith(w, r, again, err)
 		return
 	}
-	at := stageIn
-	if a.SecondFactor {
-		at = stageCode
-	}
-	p.dropSession(r)
-	s, token, err := p.sessions.begin(r.Context(), a.ID, at, r.UserAgent(), place(p.Address(r)))
-	if err != nil {
-		p.fail(w, r, err)
+	if !a.SecondFactor {
+		p.enter(w, r, a.ID, to, "")
 		return
 	}
-	setCookie(w, token)
-	if at == stageIn {
-		redirect(w, r, to, "")
+	s, err := p.begin(w, r, a.ID, stageCode)
+	if err != nil {
+		p.fail(w, r, err)
 		return
 	}
 	if _, _, err := p.Accounts.SendCode(r.Context(), a, s.ID, codePurpose, p.tongueOf(r).Lang()); err != nil {
@@ -167,15 +161,31 @@ func (p *Portal) signInCode(w http.ResponseWriter, r *http.Request) {
 		p.again(w, r, "code", codeView(s, a, to), err)
 		return
 	}
-	// A new token: what the browser held until now opens nothing more.
+	p.enter(w, r, s.AccountID, to, "")
+}
+
+// begin begins a session under a new token: what the browser held until now opens
+// nothing more.
+func (p *Portal) begin(w http.ResponseWriter, r *http.Request, accountID string, at stage) (session, error) {
 	p.dropSession(r)
-	_, token, err := p.sessions.begin(r.Context(), s.AccountID, stageIn, r.UserAgent(), place(p.Address(r)))
+	s, token, err := p.sessions.begin(r.Context(), accountID, at, r.UserAgent(), place(p.Address(r)))
+	if err == nil {
+		setCookie(w, token)
+	}
+	return s, err
+}
+
+// enter signs in whoever has proven to be the owner of an account.
+func (p *Portal) enter(w http.ResponseWriter, r *http.Request, accountID, to, done string) {
+	_, err := p.begin(w, r, accountID, stageIn)
+	if err == nil {
+		err = p.remember(w, r, accountID)
+	}
 	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	setCookie(w, token)
-	redirect(w, r, to, "")
+	redirect(w, r, to, done)
 }
 
 // signInAgain sends the code again.
@@ -193,7 +203,7 @@ func (p *Portal) signInAgain(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request, s session) {
-	if err := p.sessions.end(r.Context(), s); err != nil {
+	if err := errors.Join(p.sessions.end(r.Context(), s), p.forget(w, r)); err != nil {
 		p.fail(w, r, err)
 		return
 	}

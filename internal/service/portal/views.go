@@ -102,6 +102,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 var dones = map[string]string{
 	"signed-out":         i18n.Mark("You are signed out."),
 	"password":           i18n.Mark("The password was changed, and every other browser signed out."),
+	"recovered":          i18n.Mark("Your new password is set, and every browser signed out. Sign in with it."),
 	"second-factor":      i18n.Mark("The second factor was changed."),
 	"identifier-added":   i18n.Mark("It was added."),
 	"identifier-dropped": i18n.Mark("It was removed."),

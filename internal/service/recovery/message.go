@@ -19,6 +19,7 @@ type text struct {
 	// begun: place, until, url, code; accountID: the account ID.
 	subject, begun, begunSMS, accountID string
 	codeSubject, code                   string
+	remindSubject, remind               string
 }
 
 // texts are in the order in which they stand in for a language that is not there.
@@ -31,6 +32,8 @@ var texts = []text{
 		"\nThe account ID is %s.\n",
 		"Your recovery code",
 		"Your code is %s.\n\nIt lets you choose a new password and is good for ten minutes. Tell it to nobody: staff never ask for it.\n",
+		"Your account ID",
+		"Your account ID is %s.\n\nSomebody asked for it to be sent here. If that was not you, nothing needs to be done: it opens nothing without your password.\n",
 	},
 	{
 		language.German,
@@ -40,6 +43,8 @@ var texts = []text{
 		"\nDie Konto-ID lautet %s.\n",
 		"Ihr Code zur Wiederherstellung",
 		"Ihr Code lautet %s.\n\nMit ihm wählen Sie ein neues Passwort; er gilt zehn Minuten. Geben Sie ihn niemandem: Mitarbeiter fragen nie danach.\n",
+		"Ihre Konto-ID",
+		"Ihre Konto-ID lautet %s.\n\nJemand hat darum gebeten, sie hierher zu senden. Waren Sie es nicht, ist nichts zu tun: Ohne Ihr Passwort öffnet sie nichts.\n",
 	},
 }
 

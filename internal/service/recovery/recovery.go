@@ -143,6 +143,8 @@ type Standing struct {
 	SentTo string
 	// Expires is when the code does.
 	Expires time.Time
+	// Proven says that the code was right: SetPassword may follow.
+	Proven bool
 }
 
 // Ask begins a recovery, or finds the one that waits; once it is ready a code goes
@@ -288,7 +290,7 @@ func (s *Service) standing(ctx context.Context, a row) (Standing, error) {
 	if !a.ready(s.now()) {
 		return Standing{Until: time.UnixMilli(a.readyAt)}, nil
 	}
-	out := Standing{Ready: true, Expires: time.UnixMilli(a.codeExpires), SentTo: "•••"}
+	out := Standing{Ready: true, Proven: a.proven, Expires: time.UnixMilli(a.codeExpires), SentTo: "•••"}
 	switch {
 	case a.known:
 		acct, err := s.Accounts.Get(ctx, a.account)
@@ -429,6 +431,7 @@ func (s *Service) AccountDeleted(ctx context.Context, tx *sql.Tx, accountID stri
 	for _, q := range []string{
 		`DELETE FROM recovery_asks WHERE recovery_id IN (SELECT id FROM recoveries WHERE account_id = $1)`,
 		`DELETE FROM recoveries WHERE account_id = $1`,
+		`DELETE FROM reminders WHERE account_id = $1`,
 	} {
 		if _, err := tx.ExecContext(ctx, q, accountID); err != nil {
 			return fmt.Errorf("cannot remove the account's recoveries: %w", err)
@@ -442,6 +445,9 @@ func (s *Service) Sweep(ctx context.Context) error {
 	now := s.now()
 	return wrap("sweep recoveries", s.DB.Tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM recovery_asks WHERE expires_at < $1`, millis(now)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM reminders WHERE asked_at < $1`, millis(now.Add(-remindTime))); err != nil {
 			return err
 		}
 		// Those that are over still count towards how many may begin.

@@ -6,9 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -430,40 +427,6 @@ func TestADeletedAccountHasNoRecovery(t *testing.T) {
 	if again := ask(t, s, "y", "jane@example.org"); again.Ready {
 		t.Error("its recovery goes on")
 	}
-}
-
-func TestTheStopPageAsksFirst(t *testing.T) {
-	s := apitest.Start(t)
-	owner(t, s)
-	ask(t, s, "x", "jane@example.org")
-	stop := stopForm.FindStringSubmatch(last(t, s, "jane@example.org"))[1]
-	call := func(method, target, body string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, target, strings.NewReader(body))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		w := httptest.NewRecorder()
-		s.Recoveries.Stopping(w, r)
-		return w
-	}
-	w := call(http.MethodGet, "/recover/stop?code="+stop, "")
-	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), stop) || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {
-		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
-	}
-	if _, err := s.Recoveries.Continue(t.Context(), "x"); err != nil {
-		t.Fatalf("looking at the page has stopped it: %v", err)
-	}
-	if w := call(http.MethodGet, "/recover/stop?code="+url.QueryEscape(`"><script>alert(1)</script>`), ""); strings.Contains(w.Body.String(), "<script>") {
-		t.Error("the page repeats what it is given")
-	}
-	if w := call(http.MethodPost, "/recover/stop", "code=AAAA"); w.Code != http.StatusForbidden {
-		t.Errorf("a wrong code: %d", w.Code)
-	}
-	if w := call(http.MethodPost, "/recover/stop", "code="+stop+strings.Repeat("A", 10_000)); w.Code != http.StatusForbidden {
-		t.Errorf("a long body: %d", w.Code)
-	}
-	if w := call(http.MethodPost, "/recover/stop", "code="+stop); w.Code != http.StatusOK {
-		t.Errorf("the right code: %d %s", w.Code, w.Body)
-	}
-	wantFault(t, "afterwards", second(s.Recoveries.Continue(t.Context(), "x")), fault.Declined)
 }
 
 func TestSweepingKeepsWhatWaits(t *testing.T) {

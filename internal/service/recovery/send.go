@@ -15,6 +15,9 @@ import (
 	"github.com/accountlock/accountlock/internal/service/account"
 )
 
+// StopPath is the portal's page that the owner's notice leads to; its `code` is Stop's.
+const StopPath = "/recover/stop"
+
 const (
 	// lease is how long a server has something to send for itself.
 	lease = time.Minute
@@ -55,6 +58,7 @@ func (s *Service) Deliver(ctx context.Context) error {
 	return errors.Join(
 		s.each(ctx, "recoveries", "telling", s.tell),
 		s.each(ctx, "recovery_asks", "sending", s.sendCode),
+		s.each(ctx, "reminders", "sending", s.remind),
 	)
 }
 

@@ -33,8 +33,8 @@ for (const field of document.querySelectorAll("input[data-reveal]")) {
 for (const box of document.querySelectorAll("[data-captcha]")) {
   const { algorithm, challenge, salt, signature, maxnumber } = JSON.parse(box.dataset.captcha);
   const says = box.querySelector("p");
-  const button = box.closest("form").querySelector("button:not([type=button])");
-  button.disabled = true;
+  const buttons = box.closest("form").querySelectorAll("button:not([type=button])");
+  for (const button of buttons) button.disabled = true;
   says.textContent = box.dataset.working;
   (async () => {
     const text = new TextEncoder();
@@ -48,6 +48,6 @@ for (const box of document.querySelectorAll("[data-captcha]")) {
         break;
       }
     }
-    button.disabled = false;
+    for (const button of buttons) button.disabled = false;
   })();
 }
