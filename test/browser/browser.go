@@ -21,6 +21,8 @@ type Plan struct {
 	Height int  `json:"height,omitempty"`
 	Touch  bool `json:"touch,omitempty"`
 	Dark   bool `json:"dark,omitempty"`
+	// Locale is the browser's language; American English by default.
+	Locale string `json:"locale,omitempty"`
 	// JavaScript is on unless it is set to false.
 	JavaScript *bool `json:"javaScript,omitempty"`
 	// Host is the only one that the pages may ask; empty for any.

@@ -52,6 +52,9 @@ const can = {
   tick: (name) => press(page.getByRole("checkbox", { name })),
   fill: (label, value) => page.getByLabel(label, { exact: false }).first().fill(value),
   fillin: (selector, value) => page.locator(selector).fill(value),
+  // fillfrom types what somebody reads elsewhere, such as the code of a mail: the driver
+  // asks for it, not the page.
+  fillfrom: async (label, url) => page.getByLabel(label, { exact: false }).first().fill(await (await fetch(url)).text()),
   // open unfolds what a summary names.
   open: (name) => press(page.locator("summary", { hasText: name }).first()),
   key: (name) => page.keyboard.press(name),

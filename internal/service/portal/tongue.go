@@ -5,6 +5,7 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -113,12 +114,19 @@ func (t tongue) Event(e device.Event) string {
 func (t tongue) fault(f *fault.Error) string  { return t.say(f.Message) }
 func (t tongue) remedy(f *fault.Error) string { return t.say(f.Remedy) }
 
-// say words a sentence of the portal's own, or else of the closed list's.
-func (t tongue) say(english string) string {
-	if own, ok := t.texts[english]; ok {
-		return own
+var number = regexp.MustCompile(`\d+`)
+
+// say says a whole English sentence with its numbers filled in: one of the account
+// service's own, or else one that devices say too.
+func (t tongue) say(sentence string) string {
+	values, n := number.FindAllString(sentence, -1), 0
+	key := number.ReplaceAllStringFunc(sentence, func(string) string { n++; return "{" + strconv.Itoa(n) + "}" })
+	for _, k := range []string{sentence, key} {
+		if _, ok := t.texts[k]; ok {
+			return t.T(k, values...)
+		}
 	}
-	return t.p.Say(english)
+	return t.p.Say(sentence)
 }
 
 // chooseLanguage keeps the visitor's choice and goes back to where they were.

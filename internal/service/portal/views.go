@@ -145,6 +145,9 @@ func (p *Portal) refusalOf(r *http.Request, f *fault.Error) *refusal {
 	if f.RetryAfter > 0 {
 		out.RetryAt = p.Now().Add(f.RetryAfter)
 	}
+	if f.Code == fault.AccountBlocked && f.Until > 0 {
+		out.Message = t.T(i18n.Mark("The account service has blocked this account until {1}."), t.Time(time.Unix(f.Until, 0)))
+	}
 	return out
 }
 

@@ -19,15 +19,38 @@ import (
 var (
 	inPages = regexp.MustCompile(`\.T "([^"]+)"`)
 	inCode  = regexp.MustCompile(`(?:Mark|\.T)\("([^"]+)"`)
-	values  = regexp.MustCompile(`\{\d\}`)
+	// inFaults are the sentences of refusals, with numbers for values alone.
+	inFaults = regexp.MustCompile(`(?:fault\.Newf\(fault\.\w+, |\.Remedy = )"([^"%]+(?:%d[^"%]*)*)"`)
+	number   = regexp.MustCompile(`\d+`)
+	values   = regexp.MustCompile(`\{\d\}`)
 )
+
+// elsewhere are refusals that only devices or the console get.
+var elsewhere = map[string]bool{
+	"The offline_key is no public X{1} key.":                       true,
+	"The time until which to block has passed.":                    true,
+	"One of the e-mail addresses is none.":                         true,
+	"One of the phone numbers is none, or lacks its country code.": true,
+	"No account has this ID, e-mail address or phone number.":      true,
+	"Use another way in; a new link brings a key.":                 true,
+}
 
 // said are the English texts of pages and code.
 func said(t *testing.T) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}
-	for glob, pattern := range map[string]*regexp.Regexp{"pages/*.html": inPages, "*.go": inCode} {
-		names, err := filepath.Glob(glob)
+	sources := []struct {
+		glob    string
+		pattern *regexp.Regexp
+	}{{"pages/*.html", inPages}, {"*.go", inCode}, {"*.go", inFaults}}
+	for _, p := range []string{"account", "device", "factor", "offline", "recovery"} {
+		sources = append(sources, struct {
+			glob    string
+			pattern *regexp.Regexp
+		}{"../" + p + "/*.go", inFaults})
+	}
+	for _, src := range sources {
+		names, err := filepath.Glob(src.glob)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,8 +62,14 @@ func said(t *testing.T) map[string]bool {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range pattern.FindAllStringSubmatch(string(b), -1) {
-				out[m[1]] = true
+			for _, m := range src.pattern.FindAllStringSubmatch(string(b), -1) {
+				text := m[1]
+				if src.pattern == inFaults {
+					text = number.ReplaceAllString(strings.ReplaceAll(text, "%d", "0"), "{1}")
+				}
+				if !elsewhere[text] {
+					out[text] = true
+				}
 			}
 		}
 	}
