@@ -11,6 +11,7 @@ import (
 	"github.com/accountlock/accountlock/internal/device"
 	"github.com/accountlock/accountlock/internal/gate"
 	"github.com/accountlock/accountlock/internal/machine"
+	"github.com/accountlock/accountlock/internal/tpm/reader"
 )
 
 func main() {
@@ -21,7 +22,7 @@ func main() {
 			}
 			return config.LoadLayers("/", os.LookupEnv)
 		},
-		Record:    func(c config.Config) (gate.RecordReader, error) { return machine.Record(c) },
+		Record:    func(c config.Config) (gate.RecordReader, error) { return machine.Record(c, reader.Open) },
 		Marker:    func(dir, spare string) gate.MarkerReader { return device.Marker{Dir: dir, Spare: spare} },
 		Root:      "/",
 		Getenv:    os.LookupEnv,

@@ -96,7 +96,7 @@ type parts struct {
 }
 
 func newParts(ctx context.Context, o Options) (*parts, error) {
-	store, err := machine.Record(o.Config)
+	store, err := machine.Record(o.Config, tpm.Open)
 	if err != nil {
 		return nil, err
 	}

@@ -10,20 +10,20 @@ package machine
 import (
 	"github.com/accountlock/accountlock/internal/config"
 	"github.com/accountlock/accountlock/internal/record"
-	"github.com/accountlock/accountlock/internal/tpm"
 )
 
-// Record returns the record store of `[record]`, bound to the TPM of `[tpm]`. It
-// does no I/O; its errors are record.Open's.
-func Record(c config.Config) (*record.Store, error) {
+// Record returns the record store of `[record]`, bound to the TPM of `[tpm]`, which
+// open opens: tpm.Open, or reader.Open for a program that only reads. It does no
+// I/O; its errors are record.Open's.
+func Record[T record.TPM](c config.Config, open func(device string) (T, error)) (*record.Store, error) {
 	if c.TPM.Mode == config.TPMOff {
 		return record.Open(c.Record.Store)
 	}
 	return record.Open(c.Record.Store, record.WithTPM(func() (record.TPM, error) {
-		s, err := tpm.Open(c.TPM.Device)
+		t, err := open(c.TPM.Device)
 		if err != nil {
-			return nil, err // not s, which is a nil in an interface
+			return nil, err // not t, which is a nil in an interface
 		}
-		return s, nil
+		return t, nil
 	}, c.TPM.Mode == config.TPMRequire))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/accountlock/accountlock/internal/lock"
 )
 
-// TPM is what a store asks of a TPM 2.0, one that is open. Its errors are a
+// TPM is what reading a store asks of a TPM 2.0, one that is open. Its errors are a
 // *lock.TPMError where the TPM said, or kept from saying, something that
 // lock.Decide goes by; every call ends in bounded time.
 //
@@ -25,6 +25,15 @@ type TPM interface {
 	// Counter returns the counter's value, and 0 for one that was made and never
 	// advanced. lock.TPMCounterAbsent and lock.TPMCounterForeign as errors.
 	Counter() (uint64, error)
+	// Unseal returns what was sealed. lock.TPMKeyLost as an error: not by this TPM.
+	Unseal(blob []byte) (secret []byte, err error)
+	// Close lets go of the TPM.
+	Close()
+}
+
+// Binder is a TPM that records can be bound to: what writing a store asks besides.
+type Binder interface {
+	TPM
 	// Arm makes sure that there is a counter with a value, and returns that. One
 	// that is made anew has a value that no counter of this TPM ever had.
 	Arm() (uint64, error)
@@ -32,17 +41,16 @@ type TPM interface {
 	Advance() (uint64, error)
 	// Seal returns secret so that only this TPM can give it back.
 	Seal(secret []byte) (blob []byte, err error)
-	// Unseal returns what was sealed. lock.TPMKeyLost as an error: not by this TPM.
-	Unseal(blob []byte) (secret []byte, err error)
-	// Close lets go of the TPM.
-	Close()
 }
+
+var errReadOnly = errors.New("this program only reads what is bound to a TPM")
 
 // Option changes what Open returns.
 type Option func(*Store)
 
-// WithTPM binds records to the TPM that open opens; where it says
-// lock.TPMAbsent, the store has no TPM to go by, which required does not allow.
+// WithTPM binds records to the TPM that open opens, and only reads them where that
+// is no Binder. Where open says lock.TPMAbsent, the store has no TPM to go by, which
+// required does not allow.
 func WithTPM(open func() (TPM, error), required bool) Option {
 	return func(s *Store) { s.openTPM, s.tpmRequired = open, required }
 }
@@ -274,6 +282,9 @@ func (w *witness) goOn(b *bound, before, r lock.Record, ownership bool) (*plan, 
 	if err != nil {
 		return nil, err
 	}
+	if _, err := w.binder(); err != nil {
+		return nil, err
+	}
 	if b.counter == w.counter+1 {
 		// A power cut left the record one step ahead.
 		if err := w.advance(); err != nil {
@@ -287,9 +298,20 @@ func (w *witness) goOn(b *bound, before, r lock.Record, ownership bool) (*plan, 
 	return p, nil
 }
 
+func (w *witness) binder() (Binder, error) {
+	if b, ok := w.tpm.(Binder); ok {
+		return b, nil
+	}
+	return nil, errReadOnly
+}
+
 // advance advances the counter by one.
 func (w *witness) advance() error {
-	n, err := w.tpm.Advance()
+	tpm, err := w.binder()
+	if err != nil {
+		return err
+	}
+	n, err := tpm.Advance()
 	if err != nil {
 		return fmt.Errorf("cannot advance the TPM's counter: %w", err)
 	}
@@ -303,16 +325,20 @@ func (w *witness) advance() error {
 // bind is the plan for the first record that this TPM vouches for, or the first
 // one after it did not: under a new key, so that no copy of an older one counts.
 func (w *witness) bind() (*plan, error) {
+	tpm, err := w.binder()
+	if err != nil {
+		return nil, err
+	}
 	root, err := newRoot()
 	if err != nil {
 		return nil, err
 	}
 	defer clear(root)
-	blob, err := w.tpm.Seal(root)
+	blob, err := tpm.Seal(root)
 	if err != nil {
 		return nil, fmt.Errorf("cannot seal the record's key: %w", err)
 	}
-	if w.counter, err = w.tpm.Arm(); err != nil {
+	if w.counter, err = tpm.Arm(); err != nil {
 		return nil, fmt.Errorf("cannot make the TPM's counter: %w", err)
 	}
 	k, err := newKeys(root, blob)

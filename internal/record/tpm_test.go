@@ -227,6 +227,35 @@ func TestATPMThatCannotBeAskedIsNamedInTheErrorOfAWrite(t *testing.T) {
 	}
 }
 
+// The gate has no more than that: it reads what the daemon has bound.
+func TestAProgramThatOnlyReadsWithATPMWritesNothing(t *testing.T) {
+	type reader struct{ record.TPM }
+	d := newDevice()
+	write(t, d.store(), armed(1), true)
+	s := record.NewOn(d.disk, where, record.WithTPM(func() (record.TPM, error) { return reader{d.chip}, nil }, true))
+	before := d.content()
+	if r := s.Read(); r.TPM != lock.TPMVouches || !reflect.DeepEqual(r.Record, armed(1)) {
+		t.Errorf("reads %s", r.TPM)
+	}
+	d.chip.value-- // as a power cut leaves it
+	if r := s.Read(); r.TPM != lock.TPMVouches || !r.Ahead() {
+		t.Errorf("one step ahead it reads %s", r.TPM)
+	}
+	for name, err := range map[string]error{"writing": s.Write(armed(2), true), "settling": s.Settle()} {
+		if fault.CodeOf(err) != fault.StorageFailed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	d.put(make([]byte, 2*slotBytes))
+	if err := s.Write(armed(2), true); fault.CodeOf(err) != fault.StorageFailed {
+		t.Errorf("binding: %v", err)
+	}
+	d.put(before)
+	if r := d.store().Read(); !reflect.DeepEqual(r.Record, armed(1)) || d.chip.value != 1 {
+		t.Error("something has changed")
+	}
+}
+
 // An owner whose TPM is gone for good gets the device back, at tier 0.
 func TestWithoutItsTPMTheOwnersRecordIsWrittenUnboundInModeAuto(t *testing.T) {
 	d := newDevice()

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/tpm/wire"
 )
 
 // counterIndex is the NV index of the counter, in the owner's part of the range
@@ -75,7 +76,7 @@ func (s *Session) value(i *index) (uint64, error) {
 		return 0, named("cannot read the counter", err)
 	}
 	if len(rsp.Data.Buffer) != counterSize {
-		return 0, failing(fmt.Errorf("the counter has %d bytes", len(rsp.Data.Buffer)))
+		return 0, wire.Failing(fmt.Errorf("the counter has %d bytes", len(rsp.Data.Buffer)))
 	}
 	return binary.BigEndian.Uint64(rsp.Data.Buffer), nil
 }

@@ -8,4 +8,4 @@ import "time"
 func OpenFor(path string, wait time.Duration) (*Session, error) { return open(path, wait) }
 
 // Commands returns how many commands the session has sent.
-func (s *Session) Commands() int { return s.c.commands }
+func (s *Session) Commands() int { return s.c.Commands() }

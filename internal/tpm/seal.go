@@ -129,7 +129,7 @@ func split(blob []byte) (public tpm2.TPM2BPublic, private tpm2.TPM2BPrivate, err
 		return public, private, errors.New("the blob has no public part")
 	}
 	q, err := tpm2.Unmarshal[tpm2.TPM2BPrivate](blob[n:])
-	if err != nil {
+	if err != nil || len(blob) != n+2+len(q.Buffer) {
 		return public, private, errors.New("the blob has no private part")
 	}
 	return *p, *q, nil

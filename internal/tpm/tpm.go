@@ -18,15 +18,12 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/tpm/wire"
 )
-
-// wait bounds everything between Open and Close. Slow TPMs take two seconds to
-// make a key.
-const wait = 10 * time.Second
 
 // Session is an open TPM. It is for one goroutine, and to be closed.
 type Session struct {
-	c *conn
+	c *wire.Conn
 	// storage is the parent of all keys, once it was needed.
 	storage *parent
 }
@@ -34,10 +31,10 @@ type Session struct {
 // Open opens the TPM at path, a device or `swtpm:` and the path of a socket. It
 // says nothing to it yet. Its errors, and those of a Session, are *lock.TPMError
 // where the TPM, or its absence, is the cause.
-func Open(path string) (*Session, error) { return open(path, wait) }
+func Open(path string) (*Session, error) { return open(path, wire.Wait) }
 
 func open(path string, wait time.Duration) (*Session, error) {
-	c, err := dial(path, time.Now().Add(wait))
+	c, err := wire.Dial(path, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +46,7 @@ func (s *Session) Close() {
 	if s.storage != nil && s.storage.transient {
 		s.flush(s.storage.Handle)
 	}
-	s.c.close()
+	s.c.Close()
 }
 
 // flush takes an object out of the TPM. /dev/tpmrm0 would do so by itself; a
@@ -89,8 +86,25 @@ func (s *Session) parentKey() (*parent, error) {
 	if err != nil {
 		return nil, named("cannot read the storage root key", err)
 	}
+	if !usable(public) {
+		return s.primaryKey()
+	}
 	s.storage = &parent{NamedHandle: tpm2.NamedHandle{Handle: storageRoot, Name: rsp.Name}, public: *public}
 	return s.storage, nil
+}
+
+// usable reports whether a key that the machine keeps is of a kind that package
+// reader knows, too: P-256 or RSA, its name by SHA-256. Otherwise the gate could not
+// read what the daemon has sealed.
+func usable(p *tpm2.TPMTPublic) bool {
+	if p.NameAlg != tpm2.TPMAlgSHA256 {
+		return false
+	}
+	if ecc, err := p.Parameters.ECCDetail(); err == nil && p.Type == tpm2.TPMAlgECC {
+		return ecc.CurveID == tpm2.TPMECCNistP256 && ecc.Scheme.Scheme == tpm2.TPMAlgNull && ecc.KDF.Scheme == tpm2.TPMAlgNull
+	}
+	rsa, err := p.Parameters.RSADetail()
+	return err == nil && p.Type == tpm2.TPMAlgRSA && rsa.Scheme.Scheme == tpm2.TPMAlgNull && rsa.KeyBits >= 2048
 }
 
 // primaryKey makes the storage root key by the reference template, for as long
@@ -136,7 +150,7 @@ func (s *Session) keepParent() error {
 func retry[R any](s *Session, f func() (*R, error)) (*R, error) {
 	rsp, err := f()
 	full := errors.Is(err, tpm2.TPMRCObjectMemory) || errors.Is(err, tpm2.TPMRCSessionMemory) || errors.Is(err, tpm2.TPMRCSessionHandles)
-	if !full || !s.c.socket {
+	if !full || s.c.Managed() {
 		return rsp, err
 	}
 	for _, first := range []uint32{0x80000000, 0x02000000} { // transient objects, loaded sessions

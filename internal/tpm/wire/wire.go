@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package tpm
+// Package wire is the way to a TPM 2.0: a device or the socket of swtpm, with a
+// bound on every wait. It must not know what a command says.
+package wire
 
 import (
 	"encoding/binary"
@@ -9,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-tpm/tpm2/transport"
 	"golang.org/x/sys/unix"
 
 	"github.com/accountlock/accountlock/internal/lock"
@@ -24,9 +25,13 @@ const (
 	headerSize  = 10
 )
 
-// conn is the way to a TPM. Everything ends at its deadline: the package that
-// the library brings waits for an answer without end.
-type conn struct {
+// Wait bounds everything that is done in one go. Slow TPMs take two seconds to
+// make a key.
+const Wait = 10 * time.Second
+
+// Conn is an open TPM, for one goroutine. Everything ends at its deadline: the
+// package that the library brings waits for an answer without end.
+type Conn struct {
 	fd       int
 	socket   bool
 	deadline time.Time
@@ -36,15 +41,16 @@ type conn struct {
 	commands int
 }
 
-var _ transport.TPM = (*conn)(nil)
-
-// dial opens the TPM. Its errors are *lock.TPMError.
-func dial(path string, deadline time.Time) (*conn, error) {
-	c := &conn{fd: -1, deadline: deadline}
+// Dial opens the TPM at path, a device or `swtpm:` and the path of a socket, for
+// as long as wait. It says nothing to it yet. Its errors, and Send's, are
+// *lock.TPMError.
+func Dial(path string, wait time.Duration) (*Conn, error) {
+	deadline := time.Now().Add(wait)
+	c := &Conn{fd: -1, deadline: deadline}
 	var err error
 	if socket, ok := strings.CutPrefix(path, swtpmPrefix); ok {
 		c.socket = true
-		c.fd, err = dialSocket(socket, time.Until(deadline))
+		c.fd, err = dialSocket(socket, wait)
 	} else {
 		// Non-blocking, so that the kernel does not wait for the answer in write(2).
 		c.fd, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
@@ -96,8 +102,8 @@ const (
 	rcRetry   = 0x922
 )
 
-// Send implements transport.TPM: one command and its answer.
-func (c *conn) Send(command []byte) ([]byte, error) {
+// Send sends one command and returns its answer, which is at least a header.
+func (c *Conn) Send(command []byte) ([]byte, error) {
 	for pause := time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		out, err := c.once(command)
 		if err != nil {
@@ -114,7 +120,7 @@ func (c *conn) Send(command []byte) ([]byte, error) {
 	}
 }
 
-func (c *conn) once(command []byte) ([]byte, error) {
+func (c *Conn) once(command []byte) ([]byte, error) {
 	if c.stuck {
 		return nil, &lock.TPMError{Says: lock.TPMSilent}
 	}
@@ -136,21 +142,21 @@ func (c *conn) once(command []byte) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			return nil, failing(fmt.Errorf("cannot read the answer: %w", err))
+			return nil, Failing(fmt.Errorf("cannot read the answer: %w", err))
 		}
 		if got == 0 {
-			return nil, failing(errors.New("it ended in the middle of an answer"))
+			return nil, Failing(errors.New("it ended in the middle of an answer"))
 		}
 		n += got
 		if n >= headerSize && binary.BigEndian.Uint32(out[2:]) > maxResponse {
-			return nil, failing(errors.New("the answer is too long"))
+			return nil, Failing(errors.New("the answer is too long"))
 		}
 	}
 	c.stuck = false
 	return out[:n], nil
 }
 
-func (c *conn) write(b []byte) error {
+func (c *Conn) write(b []byte) error {
 	for len(b) > 0 {
 		if err := c.wait(unix.POLLOUT); err != nil {
 			return err
@@ -161,7 +167,7 @@ func (c *conn) write(b []byte) error {
 			continue
 		}
 		if err != nil {
-			return failing(fmt.Errorf("cannot send a command: %w", err))
+			return Failing(fmt.Errorf("cannot send a command: %w", err))
 		}
 		b = b[n:]
 	}
@@ -169,7 +175,7 @@ func (c *conn) write(b []byte) error {
 }
 
 // put writes once; to a socket whose other end is gone without a signal.
-func (c *conn) put(b []byte) (int, error) {
+func (c *Conn) put(b []byte) (int, error) {
 	if c.socket {
 		return unix.SendmsgN(c.fd, b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	}
@@ -177,7 +183,7 @@ func (c *conn) put(b []byte) (int, error) {
 }
 
 // wait returns once the TPM takes or gives something.
-func (c *conn) wait(events int16) error {
+func (c *Conn) wait(events int16) error {
 	for {
 		left := time.Until(c.deadline)
 		if left <= 0 {
@@ -188,7 +194,7 @@ func (c *conn) wait(events int16) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return failing(fmt.Errorf("cannot wait: %w", err))
+			return Failing(fmt.Errorf("cannot wait: %w", err))
 		case n > 0:
 			return nil // errors show in what is done next
 		}
@@ -196,23 +202,31 @@ func (c *conn) wait(events int16) error {
 }
 
 // sleep waits before a command is sent again.
-func (c *conn) sleep(d time.Duration) error {
+func (c *Conn) sleep(d time.Duration) error {
 	if time.Until(c.deadline) < d {
 		return &lock.TPMError{Says: lock.TPMSilent}
 	}
 	_, err := unix.Poll(nil, int(d.Milliseconds()))
 	if err != nil && !errors.Is(err, unix.EINTR) {
-		return failing(err)
+		return Failing(err)
 	}
 	return nil
 }
 
-// close lets go of the TPM. A device that has not answered is left to the end of
+// Managed reports whether somebody sees to it that there is room in the TPM: the
+// kernel, but for a socket.
+func (c *Conn) Managed() bool { return !c.socket }
+
+// Commands returns how many commands were sent.
+func (c *Conn) Commands() int { return c.commands }
+
+// Close lets go of the TPM. A device that has not answered is left to the end of
 // the process: close(2) would wait for its driver, whatever our deadline is.
-func (c *conn) close() {
+func (c *Conn) Close() {
 	if !c.stuck || c.socket {
 		_ = unix.Close(c.fd) // nothing is lost with it
 	}
 }
 
-func failing(err error) error { return &lock.TPMError{Says: lock.TPMFailing, Err: err} }
+// Failing is the error of a TPM that fails otherwise than it says itself.
+func Failing(err error) error { return &lock.TPMError{Says: lock.TPMFailing, Err: err} }
