@@ -51,7 +51,7 @@ func (s *Server) submit(c *call) ([]any, error) {
 
 func (s *Server) choose(c *call) ([]any, error) {
 	method, _ := c.args[0].(string)
-	return nil, c.flow.Choose(method)
+	return nil, c.flow.Choose(c.ctx, method)
 }
 
 func (s *Server) resend(c *call) ([]any, error) { return nil, c.flow.Resend(c.ctx) }
@@ -84,7 +84,7 @@ func promptMap(p flow.Prompt, lang *i18n.Printer) map[string]dbus.Variant {
 	}
 	for key, s := range map[string]string{
 		"account-hint": p.AccountHint, "captcha": p.Captcha, "sent-to": p.SentTo, "recovery-code": p.RecoveryCode,
-		"challenge": p.Challenge,
+		"challenge": p.Challenge, "uri": p.URI, "uri-complete": p.URIComplete, "user-code": p.UserCode,
 	} {
 		if s != "" {
 			out[key] = dbus.MakeVariant(s)

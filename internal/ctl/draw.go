@@ -13,6 +13,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/console"
+	"github.com/accountlock/accountlock/internal/firstboot/qr"
 )
 
 const indent = "  "
@@ -56,7 +57,7 @@ var labels = map[string]string{
 
 // apart are drawn in a way of their own, or, like the captcha's challenge, are
 // nothing to read.
-var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups"}
+var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups", "uri-complete"}
 
 // step draws the current step once.
 func (d *drawer) step(s busclient.Snapshot) {
@@ -88,10 +89,22 @@ func (d *drawer) render(s busclient.Snapshot) string {
 		}
 	}
 	d.facts(&b, s)
+	d.code(&b, s.Text("uri-complete"))
 	if code := s.Text("recovery-code"); code != "" {
 		fmt.Fprintf(&b, "%sRecovery code, to write down and keep away from this device:\n\n%s\n", indent, recoveryCode(code))
 	}
 	return b.String()
+}
+
+// code draws a code to scan, light on dark whatever the terminal's own colours.
+func (d *drawer) code(b *strings.Builder, content string) {
+	on, off := "", ""
+	if d.tty {
+		on, off = "\x1b[97;40m", "\x1b[0m"
+	}
+	for line := range strings.Lines(qr.Text(content)) {
+		fmt.Fprintf(b, "%s%s%s%s\n", indent, on, strings.TrimSuffix(line, "\n"), off)
+	}
 }
 
 // facts draws what the prompt holds besides its words.

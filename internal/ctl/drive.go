@@ -5,6 +5,7 @@ package ctl
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ type conversation struct {
 	draw    *drawer
 	answers *answers
 	person  *person // nil in a script
+	// notes takes what a script has to tell somebody while the flow waits, one line of
+	// JSON each; nil where the steps are drawn.
+	notes io.Writer
 
 	// code is a recovery code that was answered for on the command line and may
 	// be in force: nobody has read it on a screen, so it has to be printed.
@@ -182,6 +186,9 @@ func (c *conversation) choose(ctx context.Context, method string) error {
 // watch waits at a step that asks for nothing.
 func (c *conversation) watch(ctx context.Context, s busclient.Snapshot) error {
 	c.draw.step(s)
+	if err := c.note(s); err != nil {
+		return err
+	}
 	if until := s.Time("until"); s.Step == stepWait && until.Sub(c.draw.now()) > longWait {
 		return busclient.Failed(fault.RecoveryPending, "This has to wait until "+c.draw.moment(until)+".",
 			"Come back then and run the command again.")
@@ -205,6 +212,27 @@ func (c *conversation) watch(ctx context.Context, s busclient.Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere is a step that somebody has to act on at another device.
+type elsewhere struct {
+	Step     string `json:"step"`
+	URI      string `json:"uri"`
+	Complete string `json:"uri_complete,omitempty"`
+	UserCode string `json:"user_code"`
+	Expires  int64  `json:"expires,omitempty"`
+}
+
+// note tells a script's user of a step that is answered at another device.
+func (c *conversation) note(s busclient.Snapshot) error {
+	if c.notes == nil || s.Text("user-code") == "" {
+		return nil
+	}
+	e := elsewhere{Step: s.Step, URI: s.Text("uri"), Complete: s.Text("uri-complete"), UserCode: s.Text("user-code")}
+	if t := s.Time("expires"); !t.IsZero() {
+		e.Expires = t.Unix()
+	}
+	return printJSON(c.notes, e)
 }
 
 func (c *conversation) done(ctx context.Context, s busclient.Snapshot) (flowResult, error) {

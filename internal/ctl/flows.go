@@ -26,7 +26,9 @@ code is the script's: it is printed as 'Recovery code: …', with --json as "rec
 	{"unlock", "Unlock", "Open a locked device with its owner's account", `Opens a device that is locked, after a factory reset or because it was lost. Without
 --identifier the account that the device names (its hint) is meant. Without a network,
 --method offline-code shows a challenge; the account service answers it with a code, or with
-a ticket in a file, which --grant takes.`},
+a ticket in a file, which --grant takes. --method approve shows an address, a code and the
+same to scan, and waits until the owner has approved on another device; with --json they are
+one line on standard error, {"step", "uri", "uri_complete", "user_code", "expires"}.`},
 	{"sign-out", "SignOut", "Take the account off this device", `Takes the account off this device and disarms the lock. The account service goes on
 listing the device under the account; signing in again is quick.`},
 	{"unlink", "Unlink", "End the ownership of this device", `Ends the ownership on both sides: afterwards the device can be given away. It prints
@@ -116,6 +118,9 @@ func (a *app) converse(ctx context.Context, method string, o *flowOptions) error
 		return err
 	}
 	conv := &conversation{flow: flow, draw: newDrawer(a.env, a.json), answers: &o.answers}
+	if a.json {
+		conv.notes = a.env.Stderr
+	}
 	if a.env.Terminal != nil && !a.json {
 		conv.person = &person{term: a.env.Terminal, draw: conv.draw}
 	}

@@ -79,7 +79,7 @@ var approveSteps = []fakeStep{
 		name: "approve",
 		prompt: map[string]any{
 			"title": "Approve on another device", "text": "Open the address and compare the code.",
-			"uri": "https://accounts.example.org/approve", "user-code": "WDJB-MJHT",
+			"uri": "https://accounts.example.org/approve", "uri-complete": "https://accounts.example.org/approve?code=WDJB-MJHT", "user-code": "WDJB-MJHT",
 			"expires": uint64(1772619300), // 2026-03-04 10:15 UTC
 		},
 		progress: []float64{-1, -1},
@@ -166,6 +166,11 @@ var scenarios = map[string]func(*fakeDaemon){
 		d.props["State"], d.props["LockReason"], d.props["AccountHint"] = "locked", "factory-reset", "j•••@example.org"
 		d.flow.steps = unlockSteps()
 		d.flow.ways = map[string][]fakeStep{"approve": approveSteps}
+	},
+	"approval refused": func(d *fakeDaemon) {
+		d.props["State"], d.props["LockReason"], d.props["AccountHint"] = "locked", "factory-reset", "j•••@example.org"
+		d.flow.steps = unlockSteps()
+		d.flow.ways = map[string][]fakeStep{"approve": {approveSteps[0], {name: "failed", prompt: map[string]any{}, err: fault.New(fault.Declined, nil)}}}
 	},
 	"unlinked": func(d *fakeDaemon) { d.flow.steps = linkSteps() },
 	"linked": func(d *fakeDaemon) {

@@ -42,7 +42,7 @@ func (w *world) wrongFor(t testing.TB, challenge string, i int) string {
 func offline(t testing.TB, d *daemon) (*flow.Flow, string) {
 	t.Helper()
 	f := begin(t, d, lock.KindUnlock)
-	if err := f.Choose("offline-code"); err != nil {
+	if err := f.Choose(t.Context(), "offline-code"); err != nil {
 		t.Fatal(err)
 	}
 	v := f.View()
@@ -59,7 +59,7 @@ func code(f *flow.Flow, c string) error {
 func TestAnOfflineCodeOpensWithoutANetworkAndOnce(t *testing.T) {
 	w, d, _ := lockedWithCode(t)
 	f, challenge := offline(t, d)
-	if got := strings.Join(f.View().Methods, " "); got != "password offline-code recovery-code recover" {
+	if got := strings.Join(f.View().Methods, " "); got != "password approve offline-code recovery-code recover" {
 		t.Fatalf("the ways open are %q", got)
 	}
 	right := w.respond(t, challenge)
@@ -144,7 +144,7 @@ func TestFiveCodesUseAChallengeUpAndTheWaitGoesOn(t *testing.T) {
 	}
 	// The other ways do not wait for it.
 	g := begin(t, d, lock.KindUnlock)
-	if err := g.Choose("recovery-code"); err != nil {
+	if err := g.Choose(t.Context(), "recovery-code"); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, code(g, strings.Repeat("c", 64)), fault.InvalidCode)
@@ -180,11 +180,11 @@ func TestAnOfflineCodeIsCountedBeforeItIsLookedAt(t *testing.T) {
 	}
 	g := begin(t, d, lock.KindUnlock)
 	w.record.Offline = lock.Offline{}
-	if err := g.Choose("offline-code"); err != nil {
+	if err := g.Choose(t.Context(), "offline-code"); err != nil {
 		t.Fatal("the challenge outstanding needs no write")
 	}
 	d = w.boot(t)
-	wantCode(t, begin(t, d, lock.KindUnlock).Choose("offline-code"), fault.StorageFailed)
+	wantCode(t, begin(t, d, lock.KindUnlock).Choose(t.Context(), "offline-code"), fault.StorageFailed)
 }
 
 // TestAKillAtEveryPointOfAnOfflineCodeGivesNoFreeGuess ends the daemon at each
@@ -292,7 +292,7 @@ func TestWithoutAKeyThereIsNoOfflineCode(t *testing.T) {
 	if slices.Contains(f.View().Methods, "offline-code") {
 		t.Fatal("it is offered")
 	}
-	wantCode(t, f.Choose("offline-code"), fault.InvalidArgument)
+	wantCode(t, f.Choose(t.Context(), "offline-code"), fault.InvalidArgument)
 	// Nor on an open device.
 	_, d = ready(t)
 	d.run(t, lock.KindLink)

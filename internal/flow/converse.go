@@ -18,6 +18,7 @@ const (
 	remotePassword = "password"
 	remoteCaptcha  = "captcha"
 	remoteCode     = "code"
+	remoteApprove  = "approve"
 	remoteConfirm  = "confirm"
 	remoteCommit   = "commit"
 	remoteDone     = "done"
@@ -68,7 +69,7 @@ func (f *Flow) identify(ctx context.Context, a answer) error {
 // attempt sends one answer to the account service, beginning its side of the
 // flow first where that has not been done or has expired there.
 func (f *Flow) attempt(ctx context.Context, a Answer) error {
-	if left := f.m.keeper.retryAfter(); left > 0 && !f.recovering {
+	if left := f.m.keeper.retryAfter(); left > 0 && !f.recovering && a.Step != remoteApprove {
 		e := fault.New(fault.RateLimited, nil)
 		e.RetryAfter = left
 		return e
@@ -87,7 +88,7 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 		f.setRemote(Remote{})
 		r, err = f.send(ctx, creds, a)
 	}
-	if stale(err) && (a.Step == remotePassword || a.Step == remoteIdentify) {
+	if stale(err) && (a.Step == remotePassword || a.Step == remoteIdentify || a.Step == remoteApprove) {
 		// The service's side is gone (it keeps flows for a quarter of an hour):
 		// begin it once more; the person need not know.
 		f.setRemote(Remote{})
@@ -104,8 +105,15 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 			f.show(StepIdentify, recoverPrompt(f.m.keeper.Snapshot()))
 			return fault.New(fault.Timeout, err)
 		}
+		if a.Step == remoteApprove {
+			f.show(f.first())
+			return fault.New(fault.Timeout, err)
+		}
 		f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))
 		return fault.New(fault.Timeout, err)
+	}
+	if err != nil && a.Step == remoteApprove {
+		return f.noCode(ctx, err)
 	}
 	if err != nil {
 		return f.refusal(ctx, err)
@@ -131,8 +139,14 @@ func (f *Flow) send(ctx context.Context, creds Credentials, a Answer) (Remote, e
 			return Remote{}, err
 		}
 		f.setRemote(r)
+		if f.about() == lock.KindUnlock {
+			f.m.keeper.noteApproves(r.Approves)
+		}
 		// A flow that begins at the password knows its account already.
 		f.told = r.Step == remotePassword
+	}
+	if a.Step == remoteApprove && !f.m.keeper.Snapshot().Approves {
+		return Remote{}, fault.Newf(fault.Declined, "The account service does not let a device be opened by approval.")
 	}
 	if a.Step == remotePassword && !f.told {
 		r, err := conv.Answer(ctx, creds, f.remote.FlowID, Answer{
@@ -184,6 +198,8 @@ func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) er
 	case remoteCode:
 		f.show(StepCode, codePrompt(f.kind, r))
 		return nil
+	case remoteApprove:
+		return f.awaitApproval()
 	case remoteConfirm:
 		if f.kind == lock.KindReset {
 			return f.proven(n)

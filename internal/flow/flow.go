@@ -86,6 +86,8 @@ type Flow struct {
 	checked *pendingNonce
 	// recovering: a forgotten password is being recovered.
 	recovering bool
+	// polling, under mu, ends the waiting for an approval; nil for none.
+	polling context.CancelFunc
 }
 
 // View returns what the owner may read.
@@ -102,6 +104,7 @@ func (f *Flow) View() View {
 // The ways through a flow; the values are those of the D-Bus property Methods.
 const (
 	methodPassword = "password"
+	methodApprove  = "approve"
 	methodOffline  = "offline-code"
 	methodRecovery = "recovery-code"
 )
@@ -123,6 +126,9 @@ func (f *Flow) methods() []string {
 	out := []string{methodPassword}
 	if f.kind == lock.KindUnlock {
 		s := f.m.keeper.Snapshot()
+		if s.Approves && s.Status.Reason != lock.Lost {
+			out = append(out, methodApprove)
+		}
 		if s.HasOffline {
 			out = append(out, methodOffline)
 		}
@@ -202,12 +208,21 @@ func (f *Flow) yield(err error) {
 	switch {
 	case f.step.waits():
 		f.err = fault.As(err)
-		f.timer.Reset(idleTime)
+		f.idle()
 	case f.step.over():
 		f.forget()
 	}
 	f.mu.Unlock()
 	f.m.changed(f)
+}
+
+// idle starts the time that a person has. Waiting for an approval has an end of its
+// own. f.mu is held.
+func (f *Flow) idle() {
+	f.timer.Stop()
+	if f.step != StepApprove {
+		f.timer.Reset(idleTime)
+	}
 }
 
 // forget drops what the person said. f.mu is held and no answer in work.
@@ -235,8 +250,12 @@ func (f *Flow) wait(ctx context.Context) {
 }
 
 // Choose takes another way through. The password way leads back to its
-// beginning, so that a wrong identifier is corrected without a new flow.
-func (f *Flow) Choose(method string) error {
+// beginning, so that a wrong identifier is corrected without a new flow. An approval
+// asks the account service for a code; no other way needs the network.
+func (f *Flow) Choose(ctx context.Context, method string) error {
+	if method == methodApprove {
+		return f.askApproval(ctx)
+	}
 	if err := f.choose(method); err != nil {
 		return err
 	}
@@ -265,11 +284,16 @@ func (f *Flow) choose(method string) error {
 	if first, _ := f.first(); first == StepIdentify {
 		f.told, f.identifier, f.useHint = false, "", false
 	}
+	if f.leaveApproval(step) {
+		// Nobody waits for the answer to its code any more.
+		f.m.endRemote(f.remote.FlowID)
+		f.remote, f.told = Remote{}, false
+	}
 	f.step, f.prompt = step, prompt
 	if now := method == methodRecover; now != f.recovering {
 		f.recovering, f.remote = now, Remote{}
 	}
-	f.timer.Reset(idleTime)
+	f.idle()
 	return nil
 }
 
@@ -280,6 +304,8 @@ func (f *Flow) mayChoose(method string) error {
 		return fault.New(fault.WrongStep, nil)
 	case f.step == StepConfirm && f.kind == lock.KindLink:
 		return fault.Newf(fault.WrongStep, "The account is already verified; confirm, or cancel the flow.")
+	case method == methodApprove && f.kind == lock.KindUnlock && f.m.keeper.Snapshot().Status.Reason == lock.Lost:
+		return declinedAfar()
 	case !slices.Contains(f.methods(), method):
 		return fault.Newf(fault.InvalidArgument, "The way %q is not open in this flow.", printable(method))
 	}
@@ -302,8 +328,12 @@ func (f *Flow) entry(method string) (Step, Prompt, error) {
 	}
 }
 
-// Resend has the code of the current step sent again.
+// Resend has the code of the current step sent again; where that is for an owner to
+// approve by, another one takes its place.
 func (f *Flow) Resend(ctx context.Context) error {
+	if f.at(StepApprove) {
+		return f.askApproval(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	f.mu.Lock()
@@ -352,6 +382,7 @@ func (f *Flow) show(s Step, p Prompt) {
 		f.mu.Unlock()
 		return
 	}
+	f.leaveApproval(s)
 	f.step, f.prompt = s, p
 	f.progress = 0
 	f.mu.Unlock()
@@ -367,6 +398,7 @@ func (f *Flow) work() bool {
 		f.mu.Unlock()
 		return false
 	}
+	f.leaveApproval(StepWorking)
 	f.step, f.prompt, f.progress = StepWorking, workingPrompt(f.kind), 0
 	f.timer.Stop()
 	f.mu.Unlock()
@@ -398,6 +430,7 @@ func (f *Flow) finish(s Step, o Outcome, err error) {
 		f.mu.Unlock()
 		return
 	}
+	f.leaveApproval(s)
 	f.step, f.prompt, f.err = s, Prompt{Title: titles[f.kind], Text: outcomeTexts[o.Word]}, fault.As(err)
 	if s == StepDone {
 		f.progress = 1
@@ -417,7 +450,7 @@ func (f *Flow) finish(s Step, o Outcome, err error) {
 // expired is what the timer runs when nobody answered for idleTime.
 func (f *Flow) expired() {
 	f.mu.Lock()
-	idle := f.step.waits() && !f.busy
+	idle := f.step.waits() && !f.busy && f.step != StepApprove
 	remote := f.remote.FlowID
 	f.mu.Unlock()
 	if !idle {

@@ -110,7 +110,7 @@ func TestAnotherAccountsRightPasswordIsNotAWrongPassword(t *testing.T) {
 		t.Fatalf("hint %q, state %s", e.Hint, d.state())
 	}
 	// Choosing the password way again corrects the identifier.
-	if err := f.Choose("password"); err != nil {
+	if err := f.Choose(t.Context(), "password"); err != nil {
 		t.Fatal(err)
 	}
 	if err := person(f, rightPassword); err != nil || !d.state().Open() {
@@ -361,7 +361,7 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 	} {
 		wantCode(t, f.Submit(ctx, in), fault.InvalidArgument)
 	}
-	wantCode(t, f.Choose("approve"), fault.InvalidArgument)
+	wantCode(t, f.Choose(t.Context(), "telepathy"), fault.InvalidArgument)
 	wantCode(t, f.Resend(ctx), fault.WrongStep)
 	if err := f.Cancel(); err != nil {
 		t.Fatal(err)
@@ -375,7 +375,7 @@ func TestChoosingThePasswordAgainInASignOutStillMeansTheLinkedAccount(t *testing
 		_, d := linked(t)
 		f := begin(t, d, kind)
 		wantCode(t, person(f, "wrong"), fault.InvalidCredentials)
-		if err := f.Choose("password"); err != nil {
+		if err := f.Choose(t.Context(), "password"); err != nil {
 			t.Fatal(err)
 		}
 		if err := person(f, rightPassword); err != nil || f.View().Step != flow.StepDone {

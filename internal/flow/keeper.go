@@ -52,6 +52,9 @@ type Snapshot struct {
 	HasRecovery bool
 	// HasOffline: the record has a key of offline codes.
 	HasOffline bool
+	// Approves: the account service lets a device be opened by approval, as far as is
+	// known; it has not been asked where it may.
+	Approves bool
 	// Rule is what made the state.
 	Rule string
 }
@@ -91,6 +94,8 @@ type Keeper struct {
 	epoch uint64
 	// checking ends the check-in that is under way, if one is.
 	checking context.CancelFunc
+	// noApproval: the account service has said that it offers none.
+	noApproval bool
 }
 
 // NewKeeper settles the state from the evidence at start. obs may be nil until
@@ -132,7 +137,7 @@ func (k *Keeper) snapshot() Snapshot {
 	s := Snapshot{
 		Status: k.status, DeviceID: r.DeviceID, AccountID: r.AccountID, Hint: r.Hint,
 		LinkID: r.Link.ID, LinkedAt: r.LinkedAt, Connectivity: k.conn,
-		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0, HasOffline: len(r.OfflineKey) > 0,
+		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0, HasOffline: len(r.OfflineKey) > 0, Approves: !k.noApproval,
 	}
 	if waits := []lock.Wait{r.Wait, r.Attempts.Wait, r.Offline.Attempts.Wait}; slices.ContainsFunc(waits, lock.Wait.Runs) {
 		boot := k.ports.Clock.Boot()
@@ -394,6 +399,11 @@ func (k *Keeper) NoteContact(err error) {
 		default:
 		}
 	}
+}
+
+// noteApproves keeps whether the account service offers approval.
+func (k *Keeper) noteApproves(offered bool) {
+	k.update(func() { k.noApproval = !offered })
 }
 
 // Lost tells that a contact with the account service has begun to fail.

@@ -42,7 +42,7 @@ func lockedWithCode(t *testing.T) (*world, *daemon, string) {
 func byCode(t *testing.T, d *daemon, code string) error {
 	t.Helper()
 	f := begin(t, d, lock.KindUnlock)
-	if err := f.Choose("recovery-code"); err != nil {
+	if err := f.Choose(t.Context(), "recovery-code"); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Cancel() }()
@@ -60,7 +60,7 @@ func TestTheRecoveryCodeOpensOnceAndWithoutANetwork(t *testing.T) {
 	}
 	w.factoryReset()
 	d = w.boot(t)
-	if f := begin(t, d, lock.KindUnlock); slices.Contains(f.View().Methods, "recovery-code") || f.Choose("recovery-code") == nil {
+	if f := begin(t, d, lock.KindUnlock); slices.Contains(f.View().Methods, "recovery-code") || f.Choose(t.Context(), "recovery-code") == nil {
 		t.Fatal("a code that was used is offered again")
 	}
 }

@@ -69,6 +69,14 @@ type Remote struct {
 	Expires int64
 	// Until is when a wait is over, in seconds since the epoch.
 	Until int64
+	// Approves: the service lets an unlock go on by approval; in the answer to Begin
+	// alone.
+	Approves bool
+	// URI, by https, is where an owner approves, and URIComplete the same with the
+	// UserCode in it; empty where the step brings no code.
+	URI, URIComplete, UserCode string
+	// Interval is how long to leave between two questions whether the owner has.
+	Interval time.Duration
 	// Grant is verified over the nonce of the request that it answers; nil
 	// where the step brings none.
 	Grant *Grant
@@ -99,6 +107,8 @@ type Answer struct {
 	Captcha    string
 	Confirm    bool
 	Nonce      Nonce
+	// Key is the idempotency key; empty is a fresh one.
+	Key string
 	// AgreeOffline asks for a key of offline codes with the grant.
 	AgreeOffline bool
 }

@@ -63,6 +63,15 @@ func codePrompt(kind lock.Kind, r Remote) Prompt {
 	}
 }
 
+func approvePrompt(s Snapshot, r Remote) Prompt {
+	return Prompt{
+		Title: titles[lock.KindUnlock], AccountHint: s.Hint,
+		Text: "On a phone or a computer, scan the code or open the address. Sign in there with the account of this device, compare the code, and approve. " +
+			"This goes on by itself.",
+		URI: r.URI, URIComplete: r.URIComplete, UserCode: r.UserCode, Expires: r.Expires,
+	}
+}
+
 func linkPrompt(c recoveryCode, r Remote) Prompt {
 	return Prompt{
 		Title: titles[lock.KindLink],

@@ -19,6 +19,7 @@ const (
 	StepPassword Step = "password"
 	StepCaptcha  Step = "captcha"
 	StepCode     Step = "code"
+	StepApprove  Step = "approve"
 	StepConfirm  Step = "confirm"
 	StepWait     Step = "wait"
 	StepNew      Step = "new-password"
@@ -55,7 +56,9 @@ type Prompt struct {
 	RecoveryCode   string
 	RecoveryGroups []uint32
 	Challenge      string
-	Expires        int64
+	// URI, URIComplete and UserCode are where and by what an owner approves.
+	URI, URIComplete, UserCode string
+	Expires                    int64
 	// Until is when the next attempt is taken, in seconds since the epoch.
 	Until int64
 }

@@ -232,6 +232,12 @@ type fakeService struct {
 	// offline is the key of the newest link's offline codes; noOffline makes none.
 	offline   []byte
 	noOffline bool
+	// noApproval offers none; codes is how many were made, and poll answers each
+	// question whether the owner has approved: pending, where it is nil.
+	noApproval bool
+	codes      int
+	poll       func(a flow.Answer) (flow.Remote, error)
+	polls      []flow.Answer
 }
 
 type fakeFlow struct {
@@ -308,7 +314,7 @@ func (c conversation) Begin(_ context.Context, _ flow.Credentials, b flow.Begin)
 			return fault.New(fault.NotLinked, nil)
 		}
 		s.next++
-		out = flow.Remote{FlowID: fmt.Sprintf("flow-%d", s.next), Step: "identify"}
+		out = flow.Remote{FlowID: fmt.Sprintf("flow-%d", s.next), Step: "identify", Approves: b.Kind == lock.KindUnlock && !s.noApproval}
 		if b.Kind == lock.KindSignOut || b.Kind == lock.KindUnlink || b.Kind == lock.KindReset {
 			out.Step = "password"
 		}
@@ -366,6 +372,8 @@ func (s *fakeService) answer(f *fakeFlow, a flow.Answer, out *flow.Remote) error
 		default:
 			f.step, out.Grant = "commit", s.grant(string(f.kind), s.link)
 		}
+	case "approve":
+		return s.approve(f, a, out)
 	case "confirm":
 		if f.step != "confirm" {
 			return fault.New(fault.WrongStep, nil)
@@ -413,8 +421,45 @@ func (s *fakeService) commit(f *fakeFlow) {
 	}
 }
 
-func (c conversation) Resend(context.Context, flow.Credentials, string) (flow.Remote, error) {
-	return flow.Remote{}, fault.New(fault.WrongStep, nil)
+// approve makes a code, or lets the test say how the owner's word stands.
+func (s *fakeService) approve(f *fakeFlow, a flow.Answer, out *flow.Remote) error {
+	if f.step != "approve" {
+		f.step = "approve"
+		*out = s.code(out.FlowID)
+		return nil
+	}
+	s.polls = append(s.polls, a)
+	if s.poll == nil {
+		out.Step, out.Interval = "approve", 5*time.Second
+		return nil
+	}
+	r, err := s.poll(a)
+	r.FlowID = out.FlowID
+	if *out = r; r.Step == "done" {
+		s.status, s.link.Generation = lock.StatusLinked, s.link.Generation+1
+		f.step, out.Grant = "done", s.grant("unlock", s.link)
+	}
+	return err
+}
+
+func (s *fakeService) code(id string) flow.Remote {
+	s.codes++
+	return flow.Remote{
+		FlowID: id, Step: "approve", URI: "https://accounts.example.org/approve", UserCode: fmt.Sprintf("CODE-%d", s.codes),
+		URIComplete: fmt.Sprintf("https://accounts.example.org/approve?code=CODE-%d", s.codes), Interval: 5 * time.Second,
+	}
+}
+
+func (c conversation) Resend(_ context.Context, _ flow.Credentials, id string) (flow.Remote, error) {
+	var out flow.Remote
+	err := c.w.effect("service", func() error {
+		if f := c.w.svc.flows[id]; f == nil || f.step != "approve" {
+			return fault.New(fault.WrongStep, nil)
+		}
+		out = c.w.svc.code(id)
+		return c.w.svc.reach()
+	})
+	return out, err
 }
 
 func (c conversation) End(_ context.Context, _ flow.Credentials, id string) error {

@@ -29,6 +29,8 @@ type Plan struct {
 	Host string `json:"host,omitempty"`
 	// IgnoreHTTPSErrors takes a certificate of a test's own.
 	IgnoreHTTPSErrors bool `json:"ignoreHTTPSErrors,omitempty"`
+	// Patience is how long a step may take, in milliseconds; 20 s by default.
+	Patience int `json:"patience,omitempty"`
 	// Steps are the words of drive.mjs.
 	Steps [][]any `json:"steps"`
 }

@@ -6,7 +6,7 @@
 //
 // Ends with 0 once every step was possible; otherwise says which was not, and
 // what the page said then.
-import { readFileSync } from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
@@ -105,6 +105,8 @@ const can = {
     }
   },
   shot: (path) => page.screenshot({ path }),
+  // rename tells who waits for a file that it is whole.
+  rename: (from, to) => renameSync(from, to),
   status: async (url, want) => {
     const got = (await page.goto(url)).status();
     if (got !== want) throw new Error(`${url} answers ${got}, not ${want}`);

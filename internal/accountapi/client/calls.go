@@ -3,6 +3,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -117,7 +118,7 @@ func (c *Client) Answer(ctx context.Context, creds flow.Credentials, flowID stri
 		}
 		body.OfflineKey = &offline.public
 	}
-	r, err := c.api.AnswerFlowWithResponse(with(ctx, creds), flowID, &accountapi.AnswerFlowParams{IdempotencyKey: newKey()}, body)
+	r, err := c.api.AnswerFlowWithResponse(with(ctx, creds), flowID, &accountapi.AnswerFlowParams{IdempotencyKey: cmp.Or(a.Key, newKey())}, body)
 	if err != nil {
 		return flow.Remote{}, c.diagnose(ctx, err)
 	}
@@ -166,6 +167,9 @@ func (c *Client) remote(ctx context.Context, deviceID string, n flow.Nonce, offl
 	}
 	if !isToken(out.FlowID) || len(out.Step) > 32 || len(value(s.Captcha)) > maxCaptcha {
 		return flow.Remote{}, c.malformed(resp, "a step out of bounds")
+	}
+	if !approval(s, &out) {
+		return flow.Remote{}, c.malformed(resp, "an approval out of bounds")
 	}
 	if s.Grant != nil {
 		claims, err := c.claims(ctx, *s.Grant, accountapi.TypeGrant, deviceID, n)

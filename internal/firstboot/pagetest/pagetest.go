@@ -44,8 +44,10 @@ func Views() map[string]session.View {
 			"sent-to": "+49 ••• ••42", "expires": at + 600,
 		}, busclient.Field{Name: "code", Type: "code", Required: true}),
 		"approve": step("unlock", "approve", open, prompt{
-			"title": "Unlock this device", "text": "Open this address on another device, sign in, and approve.",
-			"uri": "https://account.example.org/approve", "user-code": "BDFH-KLMN", "expires": at + 900,
+			"title": "Unlock this device", "account-hint": "j•••@example.org",
+			"text": "On a phone or a computer, scan the code or open the address. Sign in there with the account of this device, compare the code, and approve. This goes on by itself.",
+			"uri":  "https://account.example.org/approve", "uri-complete": "https://account.example.org/approve?code=BDFH-KLMN",
+			"user-code": "BDFH-KLMN", "expires": at + 600,
 		}),
 		"offline": step("unlock", "offline-code", open, prompt{
 			"title": "Unlock this device", "challenge": "48151 62342", "account-hint": "j•••@example.org",

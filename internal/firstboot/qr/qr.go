@@ -15,8 +15,11 @@ import (
 const quiet = 2
 
 // Text draws a code with half blocks, light on dark as terminals are; empty
-// where the content does not fit into one.
+// for no content, and where it does not fit into one.
 func Text(content string) string {
+	if content == "" {
+		return ""
+	}
 	c, err := qr.Encode(content, qr.L)
 	if err != nil {
 		return ""
