@@ -65,7 +65,7 @@ func Run(ctx context.Context, o Options) error {
 	server, err := bus.Connect(ctx, bus.Config{
 		Address: o.BusAddress, Version: o.Version,
 		UseUIDs: o.Config.Authorization.Mode == config.AuthorizeUID, UIDs: o.Config.Authorization.UIDs,
-		Flows: p.flows, Reporter: p.report, Support: p.service, Log: o.Log,
+		Flows: p.flows, Reporter: p.report, Support: p, Log: o.Log,
 	})
 	if err != nil {
 		return err

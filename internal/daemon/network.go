@@ -138,7 +138,7 @@ func (r *report) checkService(ctx context.Context, ask bool) bus.Check {
 	}
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
-	_, err := r.parts.service.Support(ctx, "")
+	_, err := r.parts.Support(ctx, "")
 	r.parts.keeper.NoteContact(err)
 	if err == nil {
 		c.Result, c.Message = resultOK, "It answers and is trusted."

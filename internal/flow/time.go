@@ -120,6 +120,17 @@ func (t timed) Resend(ctx context.Context, c Credentials, id string) (Remote, er
 	return inTime(ctx, t.k, c, func() (Remote, error) { return t.Conversation.Resend(ctx, c, id) })
 }
 
+// InTime runs a question to the account service that needs no credentials, likewise. A
+// device that is not enrolled cannot ask for the time.
+func (k *Keeper) InTime(ctx context.Context, do func() error) error {
+	creds, err := k.resumeCredentials()
+	if err != nil {
+		return do()
+	}
+	_, err = inTime(ctx, k, creds, func() (struct{}, error) { return struct{}{}, do() })
+	return err
+}
+
 func inTime[T any](ctx context.Context, k *Keeper, creds Credentials, do func() (T, error)) (T, error) {
 	out, err := do()
 	if fault.CodeOf(err) == fault.ClockWrong && k.askTime(ctx, creds) == nil {

@@ -74,6 +74,9 @@ func TestMain(m *testing.M) {
 	}
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's
 	code := m.Run()
+	if shifted.dir != "" {
+		_ = os.RemoveAll(shifted.dir)
+	}
 	if testing.Verbose() && len(table.lines) > 0 {
 		slices.Sort(table.lines)
 		fmt.Println(strings.Join(table.lines, "\n"))
