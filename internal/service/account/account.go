@@ -32,6 +32,9 @@ type Account struct {
 	// that ends, zero if it does not end by itself.
 	Blocked      bool
 	BlockedUntil time.Time
+	// Locale is the language of the owner's newest sign-in (BCP 47); empty is not
+	// known.
+	Locale string
 	// Created is when it was made; Deleted when it was deleted, or zero.
 	Created, Deleted time.Time
 }
@@ -90,8 +93,8 @@ func notFound() error {
 func load(tx *sql.Tx, id string) (Account, error) {
 	a := Account{ID: id}
 	var blockedUntil, created, deleted int64
-	err := tx.QueryRow(`SELECT second_factor, blocked, blocked_until, created_at, deleted_at FROM accounts WHERE id = $1`, id).
-		Scan(&a.SecondFactor, &a.Blocked, &blockedUntil, &created, &deleted)
+	err := tx.QueryRow(`SELECT second_factor, blocked, blocked_until, locale, created_at, deleted_at FROM accounts WHERE id = $1`, id).
+		Scan(&a.SecondFactor, &a.Blocked, &blockedUntil, &a.Locale, &created, &deleted)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Account{}, notFound()
 	}

@@ -59,12 +59,16 @@ func (s *Service) Block(ctx context.Context, id string, until time.Time) (Accoun
 	if !until.IsZero() && !until.After(s.clock()) {
 		return Account{}, fault.Newf(fault.InvalidArgument, "The time until which to block has passed.")
 	}
-	return s.change(ctx, id, `UPDATE accounts SET blocked = 1, blocked_until = $1 WHERE id = $2`, millis(until))
+	detail := "without end"
+	if !until.IsZero() {
+		detail = "until " + until.UTC().Format(time.RFC3339)
+	}
+	return s.change(ctx, id, "account-blocked", detail, `UPDATE accounts SET blocked = 1, blocked_until = $1 WHERE id = $2`, millis(until))
 }
 
 // Unblock ends a block; without one it changes nothing. Errors are as with Block.
 func (s *Service) Unblock(ctx context.Context, id string) (Account, error) {
-	return s.change(ctx, id, `UPDATE accounts SET blocked = 0, blocked_until = $1 WHERE id = $2`, 0)
+	return s.change(ctx, id, "account-unblocked", "", `UPDATE accounts SET blocked = 0, blocked_until = $1 WHERE id = $2`, 0)
 }
 
 // SetSecondFactor says whether a code is asked for after the password. Errors
@@ -148,8 +152,8 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 				return err
 			}
 		}
-		if s.onDelete == nil {
-			return nil
+		if err := s.note(ctx, tx, id, "account-deleted", ""); err != nil || s.onDelete == nil {
+			return err
 		}
 		return s.onDelete(ctx, tx, id)
 	})
@@ -184,24 +188,35 @@ func loadLive(tx *sql.Tx, id string) (Account, error) {
 }
 
 // change runs an UPDATE of value and account ID on an account that is not
-// deleted, and returns the account as it is then.
-func (s *Service) change(ctx context.Context, id, update string, value any) (Account, error) {
-	return s.changeIf(ctx, id, func(Account) error { return nil }, update, value)
+// deleted, notes it, and returns the account as it is then.
+func (s *Service) change(ctx context.Context, id, action, detail, update string, value any) (a Account, err error) {
+	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
+		if a, err = changeIn(tx, id, func(Account) error { return nil }, update, value); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, id, action, detail)
+	})
+	return a, err
 }
 
 func (s *Service) changeIf(ctx context.Context, id string, check func(Account) error, update string, value any) (a Account, err error) {
 	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		if a, err = loadLive(tx, id); err != nil {
-			return err
-		}
-		if err := check(a); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(update, value, id); err != nil {
-			return fmt.Errorf("cannot change an account: %w", err)
-		}
-		a, err = load(tx, id)
+		a, err = changeIn(tx, id, check, update, value)
 		return err
 	})
 	return a, err
+}
+
+func changeIn(tx *sql.Tx, id string, check func(Account) error, update string, value any) (Account, error) {
+	a, err := loadLive(tx, id)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := check(a); err != nil {
+		return Account{}, err
+	}
+	if _, err := tx.Exec(update, value, id); err != nil {
+		return Account{}, fmt.Errorf("cannot change an account: %w", err)
+	}
+	return load(tx, id)
 }

@@ -33,10 +33,16 @@ type Attempt struct {
 	Address netip.Addr
 	// Region is whose phone numbers are meant; empty is the service's own.
 	Region string
+	// Locale is the person's language (BCP 47), in which the owner is told things from
+	// now on if this is them; empty is not known.
+	Locale string
 	// AsksCaptcha says that the caller can have a captcha solved: one is asked for
 	// before guesses block anybody. Human says that one was solved for this attempt.
 	AsksCaptcha, Human bool
 }
+
+// maxLocale bounds, in bytes, the name of a language, as the account API does.
+const maxLocale = 35
 
 // settleTimeout bounds what follows a verified password, which a caller who has
 // gone away must not cut short.
@@ -184,8 +190,14 @@ func (t *attempt) settle(ctx context.Context, rehash string) (Account, error) {
 			}
 		}
 		var err error
-		a, err = load(tx, t.id)
-		return err
+		if a, err = load(tx, t.id); err != nil || t.Locale == "" || len(t.Locale) > maxLocale || t.Locale == a.Locale {
+			return err
+		}
+		a.Locale = t.Locale
+		if _, err = tx.Exec(`UPDATE accounts SET locale = $1 WHERE id = $2`, t.Locale, t.id); err != nil {
+			return fmt.Errorf("cannot keep the owner's language: %w", err)
+		}
+		return nil
 	})
 	if err != nil {
 		return Account{}, err

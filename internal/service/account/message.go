@@ -67,6 +67,8 @@ const (
 	// NoticeApproved: it was.
 	NoticeApprovalAsked NoticeKind = "approval-asked"
 	NoticeApproved      NoticeKind = "approved"
+	// NoticeReleased: two members of support have released a device.
+	NoticeReleased NoticeKind = "released"
 	// NoticeReset: a factory reset was allowed on a device.
 	NoticeReset NoticeKind = "reset"
 )
@@ -85,6 +87,7 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticeFound:       {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
 	NoticeOfflineCode: {"An offline code for your device was given out", "A code that opens the device %s without a network was given out. It fits the one challenge that the device showed."},
 	NoticeTicket:      {"A ticket for your device was given out", "A ticket that opens the device %s was given out. It fits the one challenge that the device showed, for a day."},
+	NoticeReleased:    {"Support released your device", "Two members of support have released the device %s: it no longer belongs to your account, and opens at its next contact."},
 	NoticeReset:       {"Your device is being reset", "A factory reset of the device %s was allowed with your password. After it the device does not ask for your account until it is linked again."},
 
 	NoticeApprovalAsked: {"Somebody asks to open your device", "Somebody has the device %s before them and asks you to open it from here. If the device is in your hands, approve it in the account portal, with the code that it shows. If it is not, approve nothing, and mark it lost there."},

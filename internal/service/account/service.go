@@ -72,7 +72,25 @@ type Service struct {
 	random     io.Reader
 	onDelete   func(ctx context.Context, tx *sql.Tx, accountID string) error
 	onPassword func(ctx context.Context, tx *sql.Tx, accountID string) error
-	log        *slog.Logger
+	// noted is told, in their transactions, of what staff do to accounts; see Noted.
+	noted func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error
+	log   *slog.Logger
+}
+
+// Noted returns the service for the hands of staff: fn is called in the transaction
+// of each block, unblock and deletion, with its name and what there is to say of it.
+func (s *Service) Noted(fn func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error) *Service {
+	out := *s
+	out.noted = fn
+	return &out
+}
+
+// note is nothing where nobody is to be told.
+func (s *Service) note(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error {
+	if s.noted == nil {
+		return nil
+	}
+	return s.noted(ctx, tx, accountID, action, detail)
 }
 
 // New returns a Service. Its errors are those of a configuration that cannot

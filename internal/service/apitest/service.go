@@ -36,6 +36,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/recovery"
 	"github.com/accountlock/accountlock/internal/service/store"
 	"github.com/accountlock/accountlock/internal/service/store/storetest"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // Clock is a clock that stands still until it is moved. It is safe for
@@ -113,8 +114,9 @@ type Service struct {
 	Factors    *factor.Service
 	Recoveries *recovery.Service
 	Approvals  *approval.Service
-	API        *httpapi.Server
-	TLS        *httptest.Server
+	Support
+	API *httpapi.Server
+	TLS *httptest.Server
 	// Owner has an account, Stranger another one, and Careful one with a second factor.
 	Owner, Stranger, Careful Person
 }
@@ -148,6 +150,9 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.TLS = httptest.NewUnstartedServer(nil)
 	s.PortalURL = strings.Replace("https://"+s.TLS.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
 	s.Notices = notice.New(s.DB, func(ctx context.Context, n device.Notice) error {
+		if support.Tells(n) {
+			return s.Cases.Tell(ctx, n)
+		}
 		return s.Accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), n.DeviceID)
 	}, s.Clock.Now)
 	s.Devices = device.New(s.DB, s.Notices, s.Clock.Now)
@@ -155,7 +160,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
 			return errors.Join(s.Flows.AccountDeleted(ctx, tx, id), s.Devices.AccountDeleted(ctx, tx, id), portal.EndSessions(ctx, tx, id), s.Recoveries.AccountDeleted(ctx, tx, id), s.Factors.Forget(ctx, tx, id),
-				s.Approvals.AccountDeleted(ctx, tx, id))
+				s.Approvals.AccountDeleted(ctx, tx, id), s.Cases.AccountDeleted(ctx, tx, id))
 		},
 		OnPassword: func(ctx context.Context, tx *sql.Tx, id string) error {
 			return s.Recoveries.PasswordChanged(ctx, tx, id)
@@ -178,6 +183,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	s.Flows.UseRecoveries(s.Recoveries)
 	s.Approvals = approval.New(s.DB, s.Devices, "https://accounts.example.org", s.Clock.Now)
 	s.Flows.UseApprovals(s.Approvals)
+	s.support(t, mail, log)
 	s.API = s.NewAPI(t, log)
 	s.TLS.Config.Handler = s.API
 	s.TLS.EnableHTTP2 = true

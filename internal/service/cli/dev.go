@@ -77,6 +77,7 @@ func demoConfig(dir, address string) (config.Config, error) {
 	c.Database.Path = filepath.Join(dir, demoDatabase)
 	c.Keys.Directory = filepath.Join(dir, "keys")
 	c.Mail.Outbox = filepath.Join(dir, "outbox")
+	c.SupportWait = 0 // nobody is there to object
 	c.Support = []config.Contact{{Kind: "email", Label: "Demo support", Address: "support@example.org"}}
 	return c, c.Check()
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // eventsShown bounds the events that `device show` lists.
@@ -34,8 +36,8 @@ func deviceCommand(at *place, env Env) *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "write JSON")
 	cmd.AddCommand(
 		c.command("show DEVICE-ID", "Show a device, its link and its newest events", nil),
-		c.command("release DEVICE-ID", "End the link of a device: it is free at its next contact", (*device.Registry).Release),
-		c.command("found DEVICE-ID", "End the message of a lost device; its owner unlocks it", (*device.Registry).Find),
+		c.permitted("release DEVICE-ID", "End the link of a device: it is free at its next contact", support.Release, releaseLink),
+		c.permitted("found DEVICE-ID", "End the message of a lost device; its owner unlocks it", support.Found, (*device.Registry).FindLink),
 		c.lost(),
 		c.offlineCode(),
 		c.ticket(),
@@ -44,42 +46,47 @@ func deviceCommand(at *place, env Env) *cobra.Command {
 }
 
 // command returns a subcommand that does act, if any, to a device, and shows it.
-func (c *deviceCommands) command(use, short string, act func(*device.Registry, context.Context, string) (device.Link, error)) *cobra.Command {
+func (c *deviceCommands) command(use, short string, act func(context.Context, *service, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: exactly(1, "one device ID"),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd, args[0], act) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd, args[0], func(s *service, id string) error {
+				if act != nil {
+					if err := act(cmd.Context(), s, id); err != nil {
+						return err
+					}
+				}
+				return c.show(cmd, s, id)
+			})
+		},
 	}
 }
 
 func (c *deviceCommands) lost() *cobra.Command {
 	var message, contact string
 	cmd := c.command("lost DEVICE-ID [--message TEXT] [--contact TEXT]", "Mark a device lost: it locks at its next contact",
-		func(r *device.Registry, ctx context.Context, id string) (device.Link, error) {
-			return r.Lose(ctx, id, message, contact)
+		func(ctx context.Context, s *service, id string) error {
+			if _, err := s.devices.Lose(ctx, id, message, contact); err != nil {
+				return err
+			}
+			return s.trail.Record(ctx, audit.Entry{Actor: audit.Console, Action: "device-lost", Device: id})
 		})
 	cmd.Flags().StringVar(&message, "message", "", "what the finder reads, at most 500 characters")
 	cmd.Flags().StringVar(&contact, "contact", "", "how the finder reaches the owner, at most 200 characters")
 	return cmd
 }
 
-func (c *deviceCommands) run(cmd *cobra.Command, typed string, act func(*device.Registry, context.Context, string) (device.Link, error)) error {
-	return c.with(cmd, typed, func(s *service, id string) error {
-		ctx := cmd.Context()
-		if act != nil {
-			if _, err := act(s.devices, ctx, id); err != nil {
-				return err
-			}
-		}
-		d, err := s.devices.Show(ctx, id)
-		if err != nil {
-			return err
-		}
-		events, err := s.devices.Events(ctx, id, eventsShown)
-		if err != nil {
-			return err
-		}
-		return c.print(cmd.OutOrStdout(), d, events)
-	})
+// show prints a device as it is then.
+func (c *deviceCommands) show(cmd *cobra.Command, s *service, id string) error {
+	d, err := s.devices.Show(cmd.Context(), id)
+	if err != nil {
+		return err
+	}
+	events, err := s.devices.Events(cmd.Context(), id, eventsShown)
+	if err != nil {
+		return err
+	}
+	return c.print(cmd.OutOrStdout(), d, events)
 }
 
 // shownDevice is a device in JSON.

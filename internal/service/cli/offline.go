@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -11,27 +12,33 @@ import (
 
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/offline"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // offlineCode is the command that answers the challenge which a device shows.
 func (c *deviceCommands) offlineCode() *cobra.Command {
-	return c.answering("offline-code", "Answer the challenge that a locked device shows; the owner is told", "response", (*offline.Service).Respond)
+	return c.answering("offline-code", "Answer the challenge that a locked device shows; the owner is told", "response",
+		support.OfflineCode, (*offline.Service).RespondIn)
 }
 
 // ticket is the command that signs a grant for that challenge.
 func (c *deviceCommands) ticket() *cobra.Command {
-	return c.answering("ticket", "Sign a ticket, to be carried to the device, for the challenge that it shows; the owner is told", "ticket", (*offline.Service).Ticket)
+	return c.answering("ticket", "Sign a ticket, to be carried to the device, for the challenge that it shows; the owner is told", "ticket",
+		support.Ticket, (*offline.Service).TicketIn)
 }
 
 // answering returns a command that prints what act gives for a device and its
 // challenge; name is its key in JSON.
-func (c *deviceCommands) answering(use, short, name string, act func(*offline.Service, context.Context, string, string) (string, error)) *cobra.Command {
-	return &cobra.Command{
-		Use: use + " DEVICE-ID CHALLENGE", Short: short,
+func (c *deviceCommands) answering(use, short, name string, a support.Action, act func(*offline.Service, context.Context, *sql.Tx, string, string) (string, error)) *cobra.Command {
+	var p permit
+	cmd := &cobra.Command{
+		Use: use + " DEVICE-ID CHALLENGE --case NUMBER", Short: short, Long: short + ".\n" + permitLong,
 		Args: exactly(2, "a device ID and the challenge that it shows"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, args[0], func(s *service, id string) error {
-				answer, err := act(s.offline, cmd.Context(), id, args[1])
+				answer, err := c.permit(cmd, s, p, a, id, args[1], func(tx *sql.Tx) (string, error) {
+					return act(s.offline, cmd.Context(), tx, id, args[1])
+				})
 				if err != nil {
 					return err
 				}
@@ -43,6 +50,8 @@ func (c *deviceCommands) answering(use, short, name string, act func(*offline.Se
 			})
 		},
 	}
+	p.flags(cmd)
+	return cmd
 }
 
 // with runs do with the service of the place and a device ID as it was typed.

@@ -27,12 +27,12 @@ func supportCommand(at *place, env Env) *cobra.Command {
 	c := &supportCommands{at: at, env: env}
 	cmd := &cobra.Command{
 		Use:   "support",
-		Short: "Look after staff and the audit trail of what they do",
+		Short: "Work on support cases, approve of what staff do, read the audit trail",
 		Args:  subcommands("support"),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "write JSON")
-	cmd.AddCommand(c.staffCommand(), c.audit())
+	cmd.AddCommand(c.cases(), c.approve(), c.staffCommand(), c.audit())
 	return cmd
 }
 

@@ -38,6 +38,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/recovery"
 	"github.com/accountlock/accountlock/internal/service/staff"
 	"github.com/accountlock/accountlock/internal/service/store"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // secretSize is the size, in bytes, of a service secret that is made here.
@@ -69,6 +70,7 @@ type service struct {
 	// trail is what staff and the console have done.
 	trail *audit.Log
 	staff *staff.Service
+	cases *support.Service
 }
 
 // openService opens what the configuration names. Mail and SMS are shown on the
@@ -136,7 +138,7 @@ func (s *service) wire() error {
 	s.flows.UseRecoveries(s.recoveries)
 	s.approvals = approval.New(s.db, s.devices, s.cfg.PublicURL, time.Now)
 	s.flows.UseApprovals(s.approvals)
-	return s.wireSupport()
+	return s.wireSupport(mail)
 }
 
 // close waits for what is running and closes the database.
@@ -147,6 +149,9 @@ func (s *service) close() error {
 
 // tell is what the queue of notices sends by.
 func (s *service) tell(ctx context.Context, n device.Notice) error {
+	if support.Tells(n) {
+		return s.cases.Tell(ctx, n)
+	}
 	name := n.DeviceID
 	if n.Model != "" {
 		name = n.Model + " (" + n.DeviceID + ")"
@@ -184,7 +189,7 @@ func (s *service) server() (*httpapi.Server, error) {
 
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
-	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx), s.approvals.Sweep(ctx))
+	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx), s.approvals.Sweep(ctx), s.cases.Sweep(ctx))
 }
 
 // openDatabase opens what the configuration names.
@@ -261,5 +266,5 @@ func storage(err error) error {
 func (s *service) accountDeleted(ctx context.Context, tx *sql.Tx, accountID string) error {
 	return errors.Join(s.flows.AccountDeleted(ctx, tx, accountID), s.devices.AccountDeleted(ctx, tx, accountID),
 		portal.EndSessions(ctx, tx, accountID), s.recoveries.AccountDeleted(ctx, tx, accountID), s.factors.Forget(ctx, tx, accountID),
-		s.approvals.AccountDeleted(ctx, tx, accountID))
+		s.approvals.AccountDeleted(ctx, tx, accountID), s.cases.AccountDeleted(ctx, tx, accountID))
 }

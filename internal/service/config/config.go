@@ -25,6 +25,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/files"
 	"github.com/accountlock/accountlock/internal/service/httpapi"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // maxFile bounds, in bytes, the configuration file.
@@ -58,6 +59,9 @@ type Config struct {
 	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
 	// is of `dev` alone: the file cannot say it.
 	RecoveryWait time.Duration `toml:"-"`
+	// SupportWait is how long an owner can object to what support is about to do. It is
+	// shorter in `dev` alone: the file cannot say it.
+	SupportWait time.Duration `toml:"-"`
 }
 
 // TLS names the server's certificate chain and its key, both PEM.
@@ -107,7 +111,7 @@ type Contact struct {
 
 // Default returns the configuration that a file adds to.
 func Default() Config {
-	return Config{Listen: ":8443", LogLevel: "info"}
+	return Config{Listen: ":8443", LogLevel: "info", SupportWait: support.ObjectionTime}
 }
 
 // Load reads and checks a configuration file. Its error is

@@ -37,6 +37,8 @@ const (
 	NoticeApproved      NoticeKind = "approved"
 	// NoticeReset: a factory reset was allowed on the device.
 	NoticeReset NoticeKind = "reset"
+	// NoticeReleased: two members of staff have released the device.
+	NoticeReleased NoticeKind = "released"
 )
 
 // Notice is one thing to tell an owner.
@@ -46,6 +48,9 @@ type Notice struct {
 	DeviceID  string
 	// Model is what the device calls itself; it may be empty.
 	Model string
+	// Detail is what else the notice is about, such as a case's number; it may be
+	// empty.
+	Detail string
 }
 
 // Notices takes in, within the transaction of the change, what an owner is to be

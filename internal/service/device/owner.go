@@ -80,26 +80,40 @@ func (r *Registry) Release(ctx context.Context, deviceID string) (Link, error) {
 	return r.apply(ctx, deviceID, Release, NoticeUnlinked, anyones, nil)
 }
 
+// FindLink is Find within a transaction.
+func (r *Registry) FindLink(ctx context.Context, tx *sql.Tx, deviceID string) (Link, error) {
+	return r.applyIn(ctx, tx, deviceID, Find, NoticeFound, anyones, nil)
+}
+
+// ReleaseLink is Release within a transaction; n is what its owner is told.
+func (r *Registry) ReleaseLink(ctx context.Context, tx *sql.Tx, deviceID string, n NoticeKind) (Link, error) {
+	return r.applyIn(ctx, tx, deviceID, Release, n, anyones, nil)
+}
+
 // anyones is the check of who may change the device of any account.
 func anyones(Link) error { return nil }
 
 func (r *Registry) apply(ctx context.Context, deviceID string, c Change, n NoticeKind, may func(Link) error, with func(*Link)) (Link, error) {
 	var out Link
-	err := r.db.Tx(ctx, func(tx *sql.Tx) error {
-		l, err := NewestLink(ctx, tx, deviceID)
-		if err != nil {
-			return err
-		}
-		if err := may(l); err != nil {
-			return err
-		}
-		if with != nil {
-			with(&l)
-		}
-		out, err = r.change(ctx, tx, l, c, n)
+	err := r.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		out, err = r.applyIn(ctx, tx, deviceID, c, n, may, with)
 		return err
 	})
 	return out, err
+}
+
+func (r *Registry) applyIn(ctx context.Context, tx *sql.Tx, deviceID string, c Change, n NoticeKind, may func(Link) error, with func(*Link)) (Link, error) {
+	l, err := NewestLink(ctx, tx, deviceID)
+	if err != nil {
+		return Link{}, err
+	}
+	if err := may(l); err != nil {
+		return Link{}, err
+	}
+	if with != nil {
+		with(&l)
+	}
+	return r.change(ctx, tx, l, c, n)
 }
 
 // AccountDeleted ends, within the transaction that deletes an account, every

@@ -121,7 +121,7 @@ func (s *Service) password(ctx context.Context, f Flow, req Request) (accountapi
 	}
 	a := account.Attempt{
 		Identifier: f.Identifier, Password: *req.Answer.Password, DeviceID: f.DeviceID,
-		Locked: f.Kind == accountapi.FlowKindUnlock, Address: req.Address, Region: f.Region,
+		Locked: f.Kind == accountapi.FlowKindUnlock, Address: req.Address, Region: f.Region, Locale: f.Locale,
 	}
 	if f.UseHint {
 		a.AccountID = req.Caller.Link.AccountID

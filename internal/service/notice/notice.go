@@ -59,8 +59,8 @@ func New(db DB, send Send, now func() time.Time) *Queue {
 
 // Put implements device.Notices. Run sends it soon after the commit.
 func (q *Queue) Put(ctx context.Context, tx *sql.Tx, n device.Notice) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO notices (id, account_id, kind, device_id, model, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		rand.Text(), n.AccountID, string(n.Kind), n.DeviceID, n.Model, q.now().UnixMilli())
+	_, err := tx.ExecContext(ctx, `INSERT INTO notices (id, account_id, kind, device_id, model, detail, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		rand.Text(), n.AccountID, string(n.Kind), n.DeviceID, n.Model, n.Detail, q.now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("cannot note what to tell an owner: %w", err)
 	}
@@ -140,14 +140,14 @@ func (q *Queue) take(ctx context.Context) ([]row, error) {
 		now := q.now()
 		rows, err := tx.QueryContext(ctx, `UPDATE notices SET leased_to = $1 WHERE id IN
 (SELECT id FROM notices WHERE leased_to <= $2 ORDER BY leased_to, created_at LIMIT $3)
-RETURNING id, account_id, kind, device_id, model, created_at`, now.Add(lease).UnixMilli(), now.UnixMilli(), batch)
+RETURNING id, account_id, kind, device_id, model, detail, created_at`, now.Add(lease).UnixMilli(), now.UnixMilli(), batch)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
 			var n row
-			if err := rows.Scan(&n.id, &n.AccountID, &n.Kind, &n.DeviceID, &n.Model, &n.created); err != nil {
+			if err := rows.Scan(&n.id, &n.AccountID, &n.Kind, &n.DeviceID, &n.Model, &n.Detail, &n.created); err != nil {
 				return err
 			}
 			out = append(out, n)

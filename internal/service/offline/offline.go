@@ -99,30 +99,42 @@ func (s *Service) Agree(ctx context.Context, tx *sql.Tx, l device.Link, public s
 // challenge, DeviceUnknown, NotLinked for a device that nobody owns or whose
 // link has no key, Declined while it is marked lost.
 func (s *Service) Respond(ctx context.Context, deviceID, challenge string) (string, error) {
-	question, err := Challenge(challenge)
-	if err != nil {
-		return "", err
-	}
-	var response string
-	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		l, err := s.opened(ctx, tx, deviceID)
-		if err != nil {
-			return err
-		}
-		key, err := s.key(ctx, tx, l)
-		if err != nil {
-			return err
-		}
-		defer clear(key)
-		if response, err = ocra.OfflineCode.Response(key, ocra.Input{Question: question}); err != nil {
-			return fmt.Errorf("cannot answer a challenge: %w", err)
-		}
-		return s.devices.Tell(ctx, tx, l, "offline-code", device.NoticeOfflineCode)
+	return s.alone(ctx, s.RespondIn, deviceID, challenge)
+}
+
+// alone runs one of the answers in a transaction of its own.
+func (s *Service) alone(ctx context.Context, do func(context.Context, *sql.Tx, string, string) (string, error), deviceID, challenge string) (string, error) {
+	var answer string
+	err := s.db.Tx(ctx, func(tx *sql.Tx) (err error) {
+		answer, err = do(ctx, tx, deviceID, challenge)
+		return err
 	})
 	if err != nil {
 		return "", err
 	}
-	return response, nil
+	return answer, nil
+}
+
+// RespondIn is Respond within a transaction.
+func (s *Service) RespondIn(ctx context.Context, tx *sql.Tx, deviceID, challenge string) (string, error) {
+	question, err := Challenge(challenge)
+	if err != nil {
+		return "", err
+	}
+	l, err := s.opened(ctx, tx, deviceID)
+	if err != nil {
+		return "", err
+	}
+	key, err := s.key(ctx, tx, l)
+	if err != nil {
+		return "", err
+	}
+	defer clear(key)
+	response, err := ocra.OfflineCode.Response(key, ocra.Input{Question: question})
+	if err != nil {
+		return "", fmt.Errorf("cannot answer a challenge: %w", err)
+	}
+	return response, s.devices.Tell(ctx, tx, l, "offline-code", device.NoticeOfflineCode)
 }
 
 // Challenge returns a challenge as a person read it out, without what stands

@@ -24,32 +24,31 @@ type Signer interface {
 // notes it in the device's list of events and tells the owner. Nothing of the
 // link changes: whether the ticket is used is not known here. Faults: as Respond.
 func (s *Service) Ticket(ctx context.Context, deviceID, challenge string) (string, error) {
+	return s.alone(ctx, s.TicketIn, deviceID, challenge)
+}
+
+// TicketIn is Ticket within a transaction.
+func (s *Service) TicketIn(ctx context.Context, tx *sql.Tx, deviceID, challenge string) (string, error) {
 	question, err := Challenge(challenge)
 	if err != nil {
 		return "", err
 	}
-	var ticket string
-	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		l, err := s.opened(ctx, tx, deviceID)
-		if err != nil {
-			return err
-		}
-		nonce, now := accountapi.TicketNonce(deviceID, question), s.now()
-		c := accountapi.Claims{
-			Aud: deviceID, Purpose: accountapi.ClaimsPurposeUnlock, Nonce: &nonce,
-			Iat: now.Unix(), Exp: now.Add(TicketTime).Unix(), Jti: rand.Text(),
-			Link: &accountapi.LinkClaim{Id: l.ID, Generation: l.Generation, AccountId: &l.AccountID},
-		}
-		if l.Hint != "" {
-			c.Hint = &l.Hint
-		}
-		if ticket, err = s.signer.Sign(c, accountapi.TypeGrant); err != nil {
-			return err
-		}
-		return s.devices.Tell(ctx, tx, l, "ticket", device.NoticeTicket)
-	})
+	l, err := s.opened(ctx, tx, deviceID)
 	if err != nil {
 		return "", err
 	}
-	return ticket, nil
+	nonce, now := accountapi.TicketNonce(deviceID, question), s.now()
+	c := accountapi.Claims{
+		Aud: deviceID, Purpose: accountapi.ClaimsPurposeUnlock, Nonce: &nonce,
+		Iat: now.Unix(), Exp: now.Add(TicketTime).Unix(), Jti: rand.Text(),
+		Link: &accountapi.LinkClaim{Id: l.ID, Generation: l.Generation, AccountId: &l.AccountID},
+	}
+	if l.Hint != "" {
+		c.Hint = &l.Hint
+	}
+	ticket, err := s.signer.Sign(c, accountapi.TypeGrant)
+	if err != nil {
+		return "", err
+	}
+	return ticket, s.devices.Tell(ctx, tx, l, "ticket", device.NoticeTicket)
 }

@@ -54,7 +54,9 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 	again := view{Title: i18n.Mark("Sign in"), Data: signInData{Identifier: r.PostForm.Get("identifier"), To: to}}
 	password := accountapi.Secret(r.PostForm.Get("password"))
 	defer password.Wipe()
-	a, err := p.authenticate(r, account.Attempt{Identifier: r.PostForm.Get("identifier"), Password: password})
+	a, err := p.authenticate(r, account.Attempt{
+		Identifier: r.PostForm.Get("identifier"), Password: password, Locale: p.tongueOf(r).Lang(),
+	})
 	if err != nil {
 		p.signInAgainWith(w, r, again, err)
 		return
