@@ -74,7 +74,7 @@ func (g *guessed) guess(method string, code func(challenge string) string) *faul
 		return fault.As(err)
 	}
 	defer func() { _ = f.Cancel() }()
-	if err := f.Choose(method); err != nil {
+	if err := f.Choose(context.Background(), method); err != nil {
 		return fault.As(err)
 	}
 	err = f.Submit(context.Background(), flow.Input{"code": secret.Bytes(code(f.View().Prompt.Challenge))})

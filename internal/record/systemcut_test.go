@@ -65,7 +65,7 @@ func (l *daemon) byCode(code string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Choose("recovery-code"); err != nil {
+	if err := f.Choose(context.Background(), "recovery-code"); err != nil {
 		return err
 	}
 	return f.Submit(context.Background(), flow.Input{"code": secret.Bytes(code)})
