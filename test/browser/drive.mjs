@@ -41,6 +41,8 @@ page.on("request", (r) => {
   if (plan.host && u.protocol !== "data:" && u.host !== plan.host) wrongs.push(`asks ${u.host}`);
 });
 
+let devtools, authenticatorId;
+
 const press = async (locator) => ((plan.touch ?? false) ? locator.tap() : locator.click());
 
 const can = {
@@ -55,6 +57,26 @@ const can = {
   // fillfrom types what somebody reads elsewhere, such as the code of a mail: the driver
   // asks for it, not the page.
   fillfrom: async (label, url) => page.getByLabel(label, { exact: false }).first().fill(await (await fetch(url)).text()),
+  fillinfrom: async (selector, url) => page.locator(selector).fill(await (await fetch(url)).text()),
+  // answer types what somebody works out from a field of the page, such as an app.
+  answer: async (from, to, url) => {
+    const body = await page.locator(from).inputValue();
+    await page.locator(to).fill(await (await fetch(url, { method: "POST", body })).text());
+  },
+  buttonin: (selector, name) => press(page.locator(selector).getByRole("button", { name })),
+  // authenticator plugs one in that keeps passkeys and is opened at once (WebAuthn, 11).
+  authenticator: async () => {
+    devtools = await context.newCDPSession(page);
+    await devtools.send("WebAuthn.enable", { enableUI: false });
+    ({ authenticatorId } = await devtools.send("WebAuthn.addVirtualAuthenticator", {
+      options: {
+        protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+        automaticPresenceSimulation: true,
+      },
+    }));
+  },
+  // finger says whether somebody touches the authenticator when it asks.
+  finger: (enabled) => devtools.send("WebAuthn.setAutomaticPresenceSimulation", { authenticatorId, enabled }),
   // open unfolds what a summary names.
   open: (name) => press(page.locator("summary", { hasText: name }).first()),
   key: (name) => page.keyboard.press(name),

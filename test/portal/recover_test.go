@@ -3,6 +3,7 @@
 package portal_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -17,7 +18,7 @@ var codePattern = regexp.MustCompile(`\b\d{6}\b`)
 // mailbox is a URL at which the driver, not the page, reads the newest code that was sent.
 func (w world) mailbox(t *testing.T) string {
 	t.Helper()
-	return serve(t, func() string {
+	return serve(t, func(string) string {
 		all := w.Outbox(t)
 		for i := len(all) - 1; i >= 0; i-- {
 			if c := codePattern.FindString(all[i]); c != "" {
@@ -28,11 +29,15 @@ func (w world) mailbox(t *testing.T) string {
 	})
 }
 
-// serve is a URL that answers what say returns.
-func serve(t *testing.T, say func() string) string {
+// serve is a URL that answers what say makes of the body it is sent.
+func serve(t *testing.T, say func(body string) string) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		_, _ = rw.Write([]byte(say()))
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, 1024))
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(rw, say(string(body)))
 	}))
 	t.Cleanup(s.Close)
 	return s.URL

@@ -64,7 +64,13 @@ func (p *Portal) deleteBegin(w http.ResponseWriter, r *http.Request, s session) 
 		p.again(w, r, "delete", v, err)
 		return
 	}
-	if len(d.Account.Identifiers) == 0 {
+	ways, err := p.Factors.Ways(r.Context(), s.AccountID)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	// A code was given with the password, or can be sent nowhere.
+	if ways.Any() || len(d.Account.Identifiers) == 0 {
 		p.deleteNow(w, r, s)
 		return
 	}

@@ -67,6 +67,8 @@ type Config struct {
 	Approvals *approval.Service
 	// Captcha makes and verifies checks before guesses block anybody.
 	Captcha Captcha
+	// Factors are what owners have set up to prove themselves by.
+	Factors Factors
 	// Recoveries is the way back for who has forgotten password or account ID.
 	Recoveries Recoveries
 	// Address tells where a request comes from.
@@ -131,49 +133,60 @@ func (p *Portal) Register(mux *http.ServeMux) {
 // public are the pages for everybody.
 func (p *Portal) public() map[string]page {
 	return map[string]page{
-		"GET /{$}":               p.home,
-		"GET /sign-in":           p.signInForm,
-		"POST /sign-in":          p.signIn,
-		"GET /sign-in/code":      p.signInCodeForm,
-		"POST /sign-in/code":     p.signInCode,
-		"POST /sign-in/again":    p.signInAgain,
-		"GET /recover":           p.recoverForm,
-		"POST /recover":          p.recoverBegin,
-		"GET /recover/next":      p.recoverNext,
-		"POST /recover/code":     p.recoverCode,
-		"POST /recover/again":    p.recoverAgain,
-		"POST /recover/password": p.recoverPassword,
-		"GET /recover/stop":      p.recoverStopForm,
-		"POST /recover/stop":     p.recoverStop,
-		"GET /check":             p.check,
-		"GET /help":              p.help,
-		"POST /language":         p.chooseLanguage,
+		"GET /{$}":                   p.home,
+		"GET /sign-in":               p.signInForm,
+		"POST /sign-in":              p.signIn,
+		"GET /sign-in/code":          p.signInCodeForm,
+		"POST /sign-in/code":         p.signInCode,
+		"POST /sign-in/passkey/ask":  p.signInPasskeyAsk,
+		"POST /sign-in/passkey":      p.signInPasskey,
+		"POST /sign-in/code/passkey": p.signInCodePasskey,
+		"POST /sign-in/again":        p.signInAgain,
+		"GET /recover":               p.recoverForm,
+		"POST /recover":              p.recoverBegin,
+		"GET /recover/next":          p.recoverNext,
+		"POST /recover/code":         p.recoverCode,
+		"POST /recover/again":        p.recoverAgain,
+		"POST /recover/password":     p.recoverPassword,
+		"GET /recover/stop":          p.recoverStopForm,
+		"POST /recover/stop":         p.recoverStop,
+		"GET /check":                 p.check,
+		"GET /help":                  p.help,
+		"POST /language":             p.chooseLanguage,
 	}
 }
 
 // private are the pages of who is signed in.
 func (p *Portal) private() map[string]ownPage {
 	return map[string]ownPage{
-		"POST /sign-out":                  p.signOut,
-		"GET /account":                    p.accountPage,
-		"POST /account/password":          p.changePassword,
-		"POST /account/second-factor":     p.changeSecondFactor,
-		"POST /account/identifiers":       p.offerIdentifier,
-		"POST /account/identifiers/code":  p.addIdentifier,
-		"POST /account/identifiers/drop":  p.dropIdentifier,
-		"POST /account/sessions/end":      p.endSessions,
-		"GET /account/delete":             p.deleteForm,
-		"POST /account/delete":            p.deleteBegin,
-		"POST /account/delete/code":       p.deleteFinish,
-		"GET " + approval.Path:            p.approvePage,
-		"POST " + approval.Path:           p.approveDecide,
-		"GET /devices":                    p.devicesPage,
-		"GET /devices/{device}":           p.devicePage,
-		"POST /devices/{device}/sign-out": p.deviceSignOut,
-		"POST /devices/{device}/unlink":   p.deviceUnlink,
-		"POST /devices/{device}/lost":     p.deviceLost,
-		"POST /devices/{device}/found":    p.deviceFound,
-		"POST /devices/{device}/answer":   p.deviceAnswer,
+		"POST /sign-out":                    p.signOut,
+		"GET /account":                      p.accountPage,
+		"POST /account/password":            p.changePassword,
+		"POST /account/second-factor":       p.changeSecondFactor,
+		"POST /account/identifiers":         p.offerIdentifier,
+		"POST /account/identifiers/code":    p.addIdentifier,
+		"POST /account/identifiers/drop":    p.dropIdentifier,
+		"GET /account/factors":              p.factorsPage,
+		"POST /account/factors/app":         p.appBegin,
+		"POST /account/factors/app/add":     p.appAdd,
+		"POST /account/factors/passkey":     p.passkeyBegin,
+		"POST /account/factors/passkey/add": p.passkeyAdd,
+		"POST /account/factors/remove":      p.factorRemove,
+		"POST /account/factors/backup":      p.backupCodes,
+		"POST /account/passkey/ask":         p.provePasskeyAsk,
+		"POST /account/sessions/end":        p.endSessions,
+		"GET /account/delete":               p.deleteForm,
+		"POST /account/delete":              p.deleteBegin,
+		"POST /account/delete/code":         p.deleteFinish,
+		"GET " + approval.Path:              p.approvePage,
+		"POST " + approval.Path:             p.approveDecide,
+		"GET /devices":                      p.devicesPage,
+		"GET /devices/{device}":             p.devicePage,
+		"POST /devices/{device}/sign-out":   p.deviceSignOut,
+		"POST /devices/{device}/unlink":     p.deviceUnlink,
+		"POST /devices/{device}/lost":       p.deviceLost,
+		"POST /devices/{device}/found":      p.deviceFound,
+		"POST /devices/{device}/answer":     p.deviceAnswer,
 	}
 }
 

@@ -222,7 +222,10 @@ func (p *Portal) signedIn(h ownPage) page {
 		case err != nil:
 			p.fail(w, r, err)
 		default:
-			h(w, r, s)
+			h(w, r.WithContext(context.WithValue(r.Context(), ownerKey{}, s.AccountID)), s)
 		}
 	}
 }
+
+// ownerKey is what the context of a request has the account of who is signed in under.
+type ownerKey struct{}

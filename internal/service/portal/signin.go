@@ -9,12 +9,12 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/factor"
 )
 
 // codePurpose is what the code of a sign-in is for.
@@ -26,12 +26,17 @@ type signInData struct {
 	To         string
 	// Captcha is a challenge to be solved with the next try (JSON); empty for none.
 	Captcha string
+	// Passkeys says that there can be any.
+	Passkeys bool
 }
 
 // codeData is what the page that asks for a code needs.
 type codeData struct {
-	SentTo  string
-	Expires time.Time
+	// SentTo is where a code was sent; empty where none was.
+	SentTo string
+	// Ways are those of the account's own; MaySend says that a code may be sent instead.
+	Ways    factor.Ways
+	MaySend bool
 	To      string
 }
 
@@ -44,14 +49,14 @@ func (p *Portal) home(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) signInForm(w http.ResponseWriter, r *http.Request) {
-	p.show(w, r, http.StatusOK, "sign-in", view{Title: i18n.Mark("Sign in"), Data: signInData{To: local(r.URL.Query().Get("to"))}})
+	p.show(w, r, http.StatusOK, "sign-in", view{Title: i18n.Mark("Sign in"), Data: signInData{To: local(r.URL.Query().Get("to")), Passkeys: p.Factors.Passkeys()}})
 }
 
 // signIn takes identifier and password. It answers alike whether the identifier
 // or the password was wrong: Authenticate sees to that.
 func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 	to := local(r.PostForm.Get("to"))
-	again := view{Title: i18n.Mark("Sign in"), Data: signInData{Identifier: r.PostForm.Get("identifier"), To: to}}
+	again := view{Title: i18n.Mark("Sign in"), Data: signInData{Identifier: r.PostForm.Get("identifier"), To: to, Passkeys: p.Factors.Passkeys()}}
 	password := accountapi.Secret(r.PostForm.Get("password"))
 	defer password.Wipe()
 	a, err := p.authenticate(r, account.Attempt{
@@ -61,7 +66,12 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		p.signInAgainWith(w, r, again, err)
 		return
 	}
-	if !a.SecondFactor {
+	ways, err := p.Factors.Ways(r.Context(), a.ID)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if !a.SecondFactor && !ways.Any() {
 		p.enter(w, r, a.ID, to, "")
 		return
 	}
@@ -70,11 +80,15 @@ func (p *Portal) signIn(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
+	if ways.Any() {
+		redirect(w, r, "/sign-in/code?to="+url.QueryEscape(to), "")
+		return
+	}
 	if _, _, err := p.Accounts.SendCode(r.Context(), a, s.ID, codePurpose, p.tongueOf(r).Lang()); err != nil {
 		p.again(w, r, "sign-in", again, err)
 		return
 	}
-	redirect(w, r, "/sign-in/code?to="+url.QueryEscape(to), "")
+	redirect(w, r, "/sign-in/code?by=sent&to="+url.QueryEscape(to), "")
 }
 
 // captchaUse is what the checks of the portal's sign-in are for.
@@ -120,50 +134,128 @@ func (p *Portal) dropSession(r *http.Request) {
 	}
 }
 
-// half returns the session that waits for its code, or sends the visitor back.
-func (p *Portal) half(w http.ResponseWriter, r *http.Request) (session, account.Account, bool) {
-	s, err := p.sessions.find(r.Context(), tokenOf(r), stageCode)
+// half is a sign-in whose password was right.
+type half struct {
+	session session
+	account account.Account
+	ways    factor.Ways
+}
+
+// maySend reports whether a code that is sent does. Who has set up a factor of their own
+// has to allow it besides, or whoever reads their mail would be as good.
+func (h half) maySend() bool { return h.account.SecondFactor || !h.ways.Any() }
+
+// view is the page for a code that was sent, or for one of the owner's own.
+func (h half) view(sent bool, to string) view {
+	d := codeData{Ways: h.ways, MaySend: h.maySend(), To: to}
+	if sent && d.MaySend {
+		d.SentTo = sentTo(h.account)
+	}
+	return view{Title: i18n.Mark("Enter the code"), Data: d}
+}
+
+// half returns the sign-in that waits for its second factor, or sends the visitor back.
+func (p *Portal) half(w http.ResponseWriter, r *http.Request) (h half, ok bool) {
+	var err error
+	h.session, err = p.sessions.find(r.Context(), tokenOf(r), stageCode)
 	if errors.Is(err, errNoSession) {
 		redirect(w, r, "/sign-in", "")
-		return session{}, account.Account{}, false
+		return half{}, false
 	}
-	var a account.Account
 	if err == nil {
-		a, err = p.Accounts.Get(r.Context(), s.AccountID)
+		h.account, err = p.Accounts.Get(r.Context(), h.session.AccountID)
+	}
+	if err == nil {
+		h.ways, err = p.Factors.Ways(r.Context(), h.session.AccountID)
 	}
 	if err != nil {
 		p.fail(w, r, err)
-		return session{}, account.Account{}, false
+		return half{}, false
 	}
-	return s, a, true
-}
-
-func codeView(s session, a account.Account, to string) view {
-	return view{Title: i18n.Mark("Enter the code"), Data: codeData{SentTo: sentTo(a), Expires: s.Created.Add(10 * time.Minute), To: to}}
+	return h, true
 }
 
 // sentTo is where SendCode sends the codes of an account, masked.
 func sentTo(a account.Account) string { return a.Hint() }
 
 func (p *Portal) signInCodeForm(w http.ResponseWriter, r *http.Request) {
-	if s, a, ok := p.half(w, r); ok {
-		p.show(w, r, http.StatusOK, "code", codeView(s, a, local(r.URL.Query().Get("to"))))
+	if h, ok := p.half(w, r); ok {
+		q := r.URL.Query()
+		p.show(w, r, http.StatusOK, "code", h.view(q.Get("by") == "sent", local(q.Get("to"))))
 	}
 }
 
 func (p *Portal) signInCode(w http.ResponseWriter, r *http.Request) {
-	s, a, ok := p.half(w, r)
+	h, ok := p.half(w, r)
+	if !ok {
+		return
+	}
+	to, sent := local(r.PostForm.Get("to")), r.PostForm.Get("by") == "sent" || !h.ways.Any()
+	var err error
+	switch {
+	case !sent:
+		err = p.secondFactor(r, h.account.ID, "code")
+	case !h.maySend():
+		err = fault.New(fault.InvalidCode, nil)
+	default:
+		code := accountapi.Secret(r.PostForm.Get("code"))
+		defer code.Wipe()
+		err = p.Accounts.CheckCode(r.Context(), h.session.ID, codePurpose, code)
+	}
+	if err != nil {
+		p.again(w, r, "code", h.view(sent, to), err)
+		return
+	}
+	p.enter(w, r, h.account.ID, to, "")
+}
+
+// signInCodePasskey asks for a passkey of whose password was right.
+func (p *Portal) signInCodePasskey(w http.ResponseWriter, r *http.Request) {
+	if h, ok := p.half(w, r); ok {
+		p.askPasskey(w, r, h.account.ID)
+	}
+}
+
+// signInAgain sends a code, or sends it again.
+func (p *Portal) signInAgain(w http.ResponseWriter, r *http.Request) {
+	h, ok := p.half(w, r)
 	if !ok {
 		return
 	}
 	to := local(r.PostForm.Get("to"))
-	code := accountapi.Secret(r.PostForm.Get("code"))
-	defer code.Wipe()
-	if err := p.Accounts.CheckCode(r.Context(), s.ID, codePurpose, code); err != nil {
-		p.again(w, r, "code", codeView(s, a, to), err)
+	if !h.maySend() {
+		redirect(w, r, "/sign-in/code?to="+url.QueryEscape(to), "")
 		return
 	}
-	p.enter(w, r, s.AccountID, to, "")
+	if _, _, err := p.Accounts.SendCode(r.Context(), h.account, h.session.ID, codePurpose, p.tongueOf(r).Lang()); err != nil {
+		p.again(w, r, "code", h.view(true, to), err)
+		return
+	}
+	redirect(w, r, "/sign-in/code?by=sent&to="+url.QueryEscape(to), "")
+}
+
+// signInPasskeyAsk asks a browser for any passkey that it has for the portal.
+func (p *Portal) signInPasskeyAsk(w http.ResponseWriter, r *http.Request) {
+	p.askPasskey(w, r, "")
+}
+
+// signInPasskey signs in by a passkey alone: it was opened by a finger, a face or a PIN, so
+// it is two factors.
+func (p *Portal) signInPasskey(w http.ResponseWriter, r *http.Request) {
+	to := local(r.PostForm.Get("to"))
+	id, err := p.Factors.CheckPasskey(r.Context(), "", r.PostForm.Get("offer"), []byte(r.PostForm.Get("answer")))
+	var a account.Account
+	if err == nil {
+		a, err = p.Accounts.Get(r.Context(), id)
+	}
+	if err == nil {
+		err = a.Refusal(p.Now())
+	}
+	if err != nil {
+		p.again(w, r, "sign-in", view{Title: i18n.Mark("Sign in"), Data: signInData{To: to, Passkeys: true}}, err)
+		return
+	}
+	p.enter(w, r, id, to, "")
 }
 
 // begin begins a session under a new token: what the browser held until now opens
@@ -188,20 +280,6 @@ func (p *Portal) enter(w http.ResponseWriter, r *http.Request, accountID, to, do
 		return
 	}
 	redirect(w, r, to, done)
-}
-
-// signInAgain sends the code again.
-func (p *Portal) signInAgain(w http.ResponseWriter, r *http.Request) {
-	s, a, ok := p.half(w, r)
-	if !ok {
-		return
-	}
-	to := local(r.PostForm.Get("to"))
-	if _, _, err := p.Accounts.SendCode(r.Context(), a, s.ID, codePurpose, p.tongueOf(r).Lang()); err != nil {
-		p.again(w, r, "code", codeView(s, a, to), err)
-		return
-	}
-	redirect(w, r, "/sign-in/code?to="+url.QueryEscape(to), "")
 }
 
 func (p *Portal) signOut(w http.ResponseWriter, r *http.Request, s session) {
@@ -232,16 +310,22 @@ func local(to string) string {
 	return u.RequestURI()
 }
 
-// prove asks the owner's password once more before what cannot be taken back.
-// The guess counts against the account and the address as at the sign-in.
+// prove asks the owner once more, before what cannot be taken back, for the password and,
+// where one is set up, a second factor. Guesses count as at the sign-in.
 func (p *Portal) prove(r *http.Request, s session) error {
 	password := accountapi.Secret(r.PostForm.Get("password"))
 	defer password.Wipe()
 	if len(password) == 0 {
 		return fault.Newf(fault.InvalidArgument, "The password is missing.")
 	}
-	_, err := p.Accounts.Authenticate(r.Context(), account.Attempt{AccountID: s.AccountID, Password: password, Address: p.Address(r)})
-	return err
+	if _, err := p.Accounts.Authenticate(r.Context(), account.Attempt{AccountID: s.AccountID, Password: password, Address: p.Address(r)}); err != nil {
+		return err
+	}
+	ways, err := p.Factors.Ways(r.Context(), s.AccountID)
+	if err != nil || !ways.Any() {
+		return err
+	}
+	return p.secondFactor(r, s.AccountID, "second")
 }
 
 // place is what the owner's list says of where a session is: the network, not

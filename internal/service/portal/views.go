@@ -15,6 +15,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/i18n"
+	"github.com/accountlock/accountlock/internal/service/factor"
 )
 
 //go:embed pages/*.html
@@ -29,7 +30,7 @@ type views struct {
 }
 
 func newViews() (*views, error) {
-	layout, err := template.ParseFS(pageFiles, "pages/layout.html")
+	layout, err := template.New("layout").Funcs(template.FuncMap{"form": func(v view, id string) form { return form{v, id} }}).ParseFS(pageFiles, "pages/layout.html")
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the layout of the pages: %w", err)
 	}
@@ -62,6 +63,8 @@ type view struct {
 	Title string
 	// SignedIn: the visitor has a session.
 	SignedIn bool
+	// Ways are the second factors of who is signed in.
+	Ways factor.Ways
 	// Done says, in English, what has just been done; empty is nothing.
 	Done string
 	// Refusal is what was refused in the form that is shown again.
@@ -69,6 +72,14 @@ type view struct {
 	// Path is where the visitor is, for the choice of language.
 	Path string
 	Data any
+}
+
+// form is what the part of a form needs in which an owner proves to be that: ID begins the
+// names of its fields on the page.
+type form struct {
+	view
+
+	ID string
 }
 
 // refusal is a fault in the visitor's words.
@@ -82,6 +93,13 @@ type refusal struct {
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.tongue = p.tongueOf(r)
 	v.Path = r.URL.Path
+	if owner, _ := r.Context().Value(ownerKey{}).(string); owner != "" && v.SignedIn {
+		var err error
+		if v.Ways, err = p.Factors.Ways(r.Context(), owner); err != nil {
+			p.fail(w, r, err)
+			return
+		}
+	}
 	if r.Method == http.MethodGet {
 		v.Done = dones[r.URL.Query().Get("done")]
 	}
@@ -104,6 +122,8 @@ var dones = map[string]string{
 	"password":           i18n.Mark("The password was changed, and every other browser signed out."),
 	"recovered":          i18n.Mark("Your new password is set, and every browser signed out. Sign in with it."),
 	"second-factor":      i18n.Mark("The second factor was changed."),
+	"factor-added":       i18n.Mark("It is set up, and asked for from now on."),
+	"factor-removed":     i18n.Mark("The second factor was removed."),
 	"identifier-added":   i18n.Mark("It was added."),
 	"identifier-dropped": i18n.Mark("It was removed."),
 	"sessions":           i18n.Mark("Every other browser was signed out."),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comfort only: every page works without this file.
 "use strict";
-for (const field of document.querySelectorAll("input[data-copy]")) {
+for (const field of document.querySelectorAll("[data-copy]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "second";
