@@ -97,6 +97,13 @@ func promptMap(p flow.Prompt, lang *i18n.Printer) map[string]dbus.Variant {
 		}
 		out["consequences"] = dbus.MakeVariant(said)
 	}
+	if len(p.Waits) > 0 {
+		waits := map[string]uint64{}
+		for way, t := range p.Waits {
+			waits[way] = uint64(max(t, 0))
+		}
+		out["waits"] = dbus.MakeVariant(waits)
+	}
 	if len(p.RecoveryGroups) > 0 {
 		out["recovery-groups"] = dbus.MakeVariant(p.RecoveryGroups)
 	}

@@ -61,6 +61,18 @@ func (s Snapshot) Time(key string) time.Time {
 	return time.Time{}
 }
 
+// Waits says until when each way has to wait that has to.
+func (s Snapshot) Waits() map[string]time.Time {
+	raw, _ := s.Prompt["waits"].Value().(map[string]uint64)
+	out := make(map[string]time.Time, len(raw))
+	for way, t := range raw {
+		if t > 0 && t < 1<<40 {
+			out[way] = time.Unix(int64(t), 0)
+		}
+	}
+	return out
+}
+
 // Flow is a flow of this connection's.
 type Flow struct {
 	// Client is the connection it belongs to.

@@ -57,7 +57,7 @@ var labels = map[string]string{
 
 // apart are drawn in a way of their own, or, like the captcha's challenge, are
 // nothing to read.
-var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups", "uri-complete"}
+var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups", "uri-complete", "waits"}
 
 // step draws the current step once.
 func (d *drawer) step(s busclient.Snapshot) {

@@ -97,6 +97,9 @@ func (f *Flow) View() View {
 	v := View{Kind: f.kind, Locale: f.locale, Step: f.step, Prompt: f.prompt, Progress: f.progress, Error: f.err, Methods: []string{}}
 	if f.step.waits() {
 		v.Methods = f.methods()
+		if f.kind == lock.KindUnlock {
+			v.Prompt.Waits = f.m.keeper.waits()
+		}
 	}
 	return v
 }

@@ -289,6 +289,23 @@ func (k *Keeper) retryAfter() time.Duration {
 	return k.record.Wait.Left(k.ports.Clock.Boot())
 }
 
+// waits says until when each way has to wait, in seconds since the epoch.
+func (k *Keeper) waits() map[string]int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r, boot := k.record, k.ports.Clock.Boot()
+	var out map[string]int64
+	for way, w := range map[string]lock.Wait{methodPassword: r.Wait, methodRecovery: r.Attempts.Wait, methodOffline: r.Offline.Attempts.Wait} {
+		if left := w.Left(boot); left > 0 {
+			if out == nil {
+				out = map[string]int64{}
+			}
+			out[way] = k.ports.Clock.Now().Add(left + time.Second - 1).Unix()
+		}
+	}
+	return out
+}
+
 // rehearse writes the record as it is and reads it back, so that a medium that
 // does not keep what it is given is found out before anything is armed.
 func (k *Keeper) rehearse() error {

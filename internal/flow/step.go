@@ -61,6 +61,9 @@ type Prompt struct {
 	Expires                    int64
 	// Until is when the next attempt is taken, in seconds since the epoch.
 	Until int64
+	// Waits says the same of each way that has to wait, in an unlock; the others are
+	// open.
+	Waits map[string]int64
 }
 
 // Input is an answer as it came: strings, booleans, and secrets as bytes.

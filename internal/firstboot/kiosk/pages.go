@@ -64,7 +64,7 @@ func where(v session.View, err error) string {
 	case v.Open:
 		return "open"
 	case v.Home:
-		return "home/" + v.State.LockReason + "/" + v.State.Connectivity + "/" + v.State.DeviceID + "/" + v.State.LostMessage["message"] + "/" + strconv.FormatBool(v.State.RetryAfter > 0)
+		return "home/" + v.State.LockReason + "/" + v.State.Connectivity + "/" + v.State.DeviceID + "/" + v.State.LostMessage["message"] + "/" + strconv.Itoa(len(v.Flow.Waits()))
 	}
 	return strconv.FormatBool(v.Proving) + v.Flow.Kind + "/" + v.Flow.Step + "/" + v.Flow.Error.Name + "/" + strconv.Itoa(int(v.Flow.Progress*100)) + "/" + v.Flow.Text("user-code") + v.Flow.Text("challenge")
 }
@@ -86,7 +86,7 @@ func (k *Kiosk) show(w http.ResponseWriter, r *http.Request) {
 		out.Page = page.Open(p)
 		defer k.once.Do(func() { close(k.opened) })
 	case s.Home:
-		out.Page, out.Home, out.Network = page.Home(p, s.State, s.Flow.Methods, s.At), true, k.o.Networks != nil
+		out.Page, out.Home, out.Network = page.Home(p, s.State, s.Flow, s.At), true, k.o.Networks != nil
 		out.Recover = &page.Way{ID: page.WayRecover, Label: page.WayLabel(p, page.WayRecover)}
 		for _, way := range out.Ways {
 			if way.ID == page.WayRecover {

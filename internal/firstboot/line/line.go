@@ -105,7 +105,7 @@ type choice struct {
 }
 
 func (m *Mode) home(ctx context.Context, v session.View) error {
-	p := page.Home(m.Lang, v.State, v.Flow.Methods, v.At)
+	p := page.Home(m.Lang, v.State, v.Flow, v.At)
 	if v.Trouble != nil {
 		p.Refusal = page.RefusalOf(m.Lang, v.Trouble)
 	}

@@ -36,7 +36,7 @@ func render(tag, name string, width int, pictures bool) string {
 	m := &line.Mode{Term: paper{width}, Lang: i18n.For(tag), Now: pagetest.Now, QR: pictures}
 	v := pagetest.Views()[name]
 	if v.Home {
-		return m.Render(page.Home(m.Lang, v.State, v.Flow.Methods, v.At))
+		return m.Render(page.Home(m.Lang, v.State, v.Flow, v.At))
 	}
 	return m.Render(page.Step(m.Lang, v.Flow, v.State.DeviceID, pagetest.Now()))
 }

@@ -87,6 +87,8 @@ func (pg Page) Waiting(p *i18n.Printer, now time.Time) string {
 	switch {
 	case pg.Until.IsZero():
 		return ""
+	case pg.Others:
+		return p.T("A way that waits takes its next attempt in {left} (at {time}); the others do not wait.", "left", left, "time", at)
 	case pg.Limited:
 		return p.T("The next attempt is taken in {left} (at {time}).", "left", left, "time", at)
 	}

@@ -41,9 +41,10 @@ type Page struct {
 	Resend bool
 	// Refusal is what went wrong last.
 	Refusal *Refusal
-	// Until is when a wait ends; Limited: it is that after too many attempts.
-	Until   time.Time
-	Limited bool
+	// Until is when a wait ends; Limited: it is that after too many attempts. Others: of
+	// a way that is marked so, and no other.
+	Until           time.Time
+	Limited, Others bool
 	// Progress of Working, 0 to 1; below 0 where unknown.
 	Progress float64
 	Working  bool
@@ -91,11 +92,17 @@ var wayLabels = []Way{
 	{WayRecover, i18n.Mark("Recover a forgotten password or account ID")},
 }
 
-// Ways words the daemon's methods, in the menu's order.
-func Ways(p *i18n.Printer, methods []string) []Way {
-	out := make([]Way, 0, len(methods))
-	for _, m := range methods {
-		out = append(out, Way{m, WayLabel(p, m)})
+// Ways words the ways that a flow offers, in the menu's order; one that takes no
+// attempt yet is marked.
+func Ways(p *i18n.Printer, f busclient.Snapshot, now time.Time) []Way {
+	out := make([]Way, 0, len(f.Methods))
+	waits := f.Waits()
+	for _, m := range f.Methods {
+		label := WayLabel(p, m)
+		if until := waits[m]; until.After(now) {
+			label = p.T("{way} (waits until {time})", "way", label, "time", p.Moment(until, now))
+		}
+		out = append(out, Way{m, label})
 	}
 	slices.SortStableFunc(out, func(a, b Way) int { return cmp.Compare(rank(a.ID), rank(b.ID)) })
 	return out
@@ -138,10 +145,10 @@ var connections = map[string]string{
 	"service-untrusted":   i18n.Mark("what answers is not the account service"),
 }
 
-// Home is the first page: what is locked, why, and the ways in. at is when
-// the state was read.
-func Home(p *i18n.Printer, s busclient.State, methods []string, at time.Time) Page {
-	out := Page{Title: p.T("This device is locked to its owner's account"), Ways: Ways(p, methods)}
+// Home is the first page: what is locked, why, and the ways in, which are those of the
+// flow f. at is when both were read.
+func Home(p *i18n.Printer, s busclient.State, f busclient.Snapshot, at time.Time) Page {
+	out := Page{Title: p.T("This device is locked to its owner's account"), Ways: Ways(p, f, at)}
 	if r, ok := reasons[s.LockReason]; ok {
 		out.Text = append(out.Text, p.T(r))
 	}
@@ -165,9 +172,10 @@ func Home(p *i18n.Printer, s busclient.State, methods []string, at time.Time) Pa
 		connection = s.Connectivity
 	}
 	add(p.T("Connection"), p.T(connection))
-	if s.RetryAfter > 0 {
-		out.Limited = true
-		out.Until = at.Add(time.Duration(s.RetryAfter) * time.Second)
+	for _, until := range f.Waits() {
+		if until.After(at) && (out.Until.IsZero() || until.Before(out.Until)) {
+			out.Until, out.Limited, out.Others = until, true, true
+		}
 	}
 	return out
 }
@@ -201,14 +209,14 @@ var factLabels = map[string]string{
 var order = []string{"account-hint", "uri", "user-code", "challenge", "case-number", "sent-to", "until", "expires"}
 
 // apart are drawn in a way of their own, or are nothing to read.
-var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups"}
+var apart = []string{"title", "text", "fields", "consequences", "captcha", "recovery-code", "recovery-groups", "waits"}
 
 // Step is the page of a flow's step. device is the device ID, which belongs to a
 // challenge: whoever is told the one asks for the other.
 func Step(p *i18n.Printer, s busclient.Snapshot, device string, now time.Time) Page {
 	out := Page{
 		Step: s.Step, Title: p.Say(console.Clean(s.Text("title"))),
-		Ways: Ways(p, s.Methods), Resend: s.Text("sent-to") != "" && len(s.Fields) > 0,
+		Ways: Ways(p, s, now), Resend: s.Text("sent-to") != "" && len(s.Fields) > 0,
 		Progress: s.Progress, Working: s.Step == "working",
 		Over: s.Step == "done" || s.Step == "failed",
 		Keep: console.Clean(s.Text("recovery-code")), Ticket: s.Step == "offline-code",
@@ -235,6 +243,9 @@ func Step(p *i18n.Printer, s busclient.Snapshot, device string, now time.Time) P
 	if s.Step == "wait" {
 		out.Until = s.Time("until")
 	}
+	if until := s.Waits()[waysOf[s.Step]]; until.After(now) {
+		out.Until, out.Limited = until, true
+	}
 	out.QR = qr(s)
 	out.Facts = facts(p, s, now)
 	if s.Text("challenge") != "" && device != "" {
@@ -251,6 +262,9 @@ func Step(p *i18n.Printer, s busclient.Snapshot, device string, now time.Time) P
 	}
 	return out
 }
+
+// waysOf names the way whose attempts a step takes.
+var waysOf = map[string]string{"password": WayPassword, "code": WayPassword, "offline-code": "offline-code", "recovery-code": "recovery-code"}
 
 // answeredStep reports whether the refusal at a step is that of an answer, and
 // not of work that goes on by itself.
@@ -271,7 +285,7 @@ func qr(s busclient.Snapshot) string {
 func facts(p *i18n.Printer, s busclient.Snapshot, now time.Time) []Fact {
 	keys := make([]string, 0, len(s.Prompt))
 	for key := range s.Prompt {
-		if !slices.Contains(apart, key) && key != "uri-complete" && (key != "until" || s.Step != "wait") {
+		if !slices.Contains(apart, key) && key != "uri-complete" && (key != "until" || s.Step != "wait" && s.Step != "offline-code") {
 			keys = append(keys, key)
 		}
 	}

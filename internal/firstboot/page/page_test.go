@@ -50,3 +50,25 @@ func TestSupportSaysWhereAChallengeIsFound(t *testing.T) {
 		t.Errorf("got %+v", p)
 	}
 }
+
+func TestTheFirstPageSaysWhichWayWaits(t *testing.T) {
+	v := pagetest.Views()["limited"]
+	p := page.Home(i18n.For("en"), v.State, v.Flow, v.At)
+	for _, w := range p.Ways {
+		if got, want := strings.HasSuffix(w.Label, "(waits until 09:34)"), w.ID == page.WayPassword; got != want {
+			t.Errorf("%s: %q", w.ID, w.Label)
+		}
+	}
+	if got := p.Waiting(i18n.For("en"), v.At); !strings.Contains(got, "4:35") || !strings.Contains(got, "the others do not wait") {
+		t.Errorf("it says %q", got)
+	}
+	// Where that way is gone, its own wait is counted down, and not on another one.
+	v.Flow.Step = "password"
+	if p := page.Step(i18n.For("en"), v.Flow, "", v.At); !strings.HasPrefix(p.Waiting(i18n.For("en"), v.At), "The next attempt is taken in 4:35") {
+		t.Errorf("at the password: %q", p.Waiting(i18n.For("en"), v.At))
+	}
+	v.Flow.Step = "recovery-code"
+	if p := page.Step(i18n.For("en"), v.Flow, "", v.At); p.Waiting(i18n.For("en"), v.At) != "" {
+		t.Errorf("at the recovery code: %q", p.Waiting(i18n.For("en"), v.At))
+	}
+}

@@ -85,6 +85,7 @@ func Views() map[string]session.View {
 			v.State.LostMessage = map[string]string{"message": "Please bring me back.", "contact": "+49 30 901820"}
 		case "limited":
 			v.State.RetryAfter, v.State.DeviceID, v.State.Connectivity = 275, "", "offline"
+			v.Flow.Prompt = map[string]dbus.Variant{"waits": dbus.MakeVariant(map[string]uint64{"password": at + 275})}
 		case "refused":
 			v.Flow.Error = busclient.Refusal{Name: busclient.ErrorPrefix + string(wrong.Code), Message: wrong.Message + " 3 more tries are free of a wait.", Remedy: wrong.Remedy, Counted: true}
 		case "working":

@@ -31,7 +31,7 @@ func (m *model) page() page.Page {
 	case m.err != nil:
 		return page.Starting(m.o.Lang, nil)
 	case m.view.Home:
-		return page.Home(m.o.Lang, m.view.State, m.view.Flow.Methods, m.view.At)
+		return page.Home(m.o.Lang, m.view.State, m.view.Flow, m.view.At)
 	}
 	p := page.Step(m.o.Lang, m.view.Flow, m.view.State.DeviceID, m.o.Now())
 	if m.view.Proving {

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
+	"github.com/accountlock/accountlock/internal/secret"
+)
+
+func TestAFlowSaysWhichOfItsWaysWaits(t *testing.T) {
+	w, d, _ := lockedWithCode(t)
+	f := begin(t, d, lock.KindUnlock)
+	if got := f.View().Prompt.Waits; len(got) != 0 {
+		t.Errorf("nothing was tried, and %v waits", got)
+	}
+	w.svc.down = fault.New(fault.RateLimited, nil)
+	fault.As(w.svc.down).RetryAfter = 5 * time.Minute
+	if err := f.Submit(t.Context(), flow.Input{}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, f.Submit(t.Context(), flow.Input{"password": secret.Bytes("wrong")}), fault.RateLimited)
+	w.svc.down = nil
+	now := fixedClock{since: d.since}.Now()
+	if got := f.View().Prompt.Waits; len(got) != 1 || got["password"] != now.Add(5*time.Minute).Unix() {
+		t.Errorf("after too many passwords %v waits", got)
+	}
+	// The way by approval is open, and its limits hold up no other.
+	if err := f.Choose(t.Context(), "approve"); err != nil {
+		t.Error(err)
+	}
+	*d.since += 6 * time.Minute
+	if got := f.View().Prompt.Waits; len(got) != 0 {
+		t.Errorf("after the wait %v waits", got)
+	}
+	d.stop()
+	d.m.Close()
+}
