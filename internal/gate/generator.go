@@ -264,8 +264,9 @@ func (g Generator) consoles() []string {
 	return out
 }
 
-// devices lets the gate use the devices that the configuration names, and wait for
-// those that are not there yet. That one never comes is the gate's to say.
+// devices lets the gate, at boot and again, use the devices that the configuration
+// names, and wait for those that are not there yet. That one never comes is the
+// gate's to say.
 func (g Generator) devices(cfg config.Config) error {
 	var use, await string
 	scheme, path, _ := strings.Cut(cfg.Record.Store, ":")
@@ -279,7 +280,10 @@ func (g Generator) devices(cfg config.Config) error {
 	if use == "" {
 		return nil
 	}
-	return g.write("[Unit]\n"+await+"[Service]\n"+use, "accountlock-gate.service.d", "50-devices.conf")
+	return errors.Join(
+		g.write("[Unit]\n"+await+"[Service]\n"+use, "accountlock-gate.service.d", "50-devices.conf"),
+		// Once booted, what is not there is not waited for.
+		g.write("[Service]\n"+use, "accountlock-again.service.d", "50-devices.conf"))
 }
 
 // device returns what a unit says to use a device and to wait for it. Anything but
