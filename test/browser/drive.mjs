@@ -6,7 +6,7 @@
 //
 // Ends with 0 once every step was possible; otherwise says which was not, and
 // what the page said then.
-import { readFileSync, renameSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
@@ -127,6 +127,20 @@ const can = {
     }
   },
   shot: (path) => page.screenshot({ path }),
+  // keep writes down what the page says; waitfor waits for a file of somebody else's, and fillfrom types what it holds.
+  keep: async (path) => {
+    writeFileSync(path + ".part", await page.locator("body").innerText());
+    renameSync(path + ".part", path);
+  },
+  waitfor: async (path) => {
+    for (const end = Date.now() + patience; !existsSync(path); await page.waitForTimeout(50)) {
+      if (Date.now() > end) throw new Error(`${path} does not come`);
+    }
+  },
+  fillfrom: async (label, path) => {
+    await can.waitfor(path);
+    await page.getByLabel(label, { exact: false }).first().fill(readFileSync(path, "utf8").trim());
+  },
   // rename tells who waits for a file that it is whole.
   rename: (from, to) => renameSync(from, to),
   status: async (url, want) => {

@@ -23,7 +23,9 @@ func (r *rig) openKiosk(args ...string) (*bus.Process, string) {
 	file := r.path("kiosk-address")
 	_ = os.Remove(file)
 	args = append([]string{"--kiosk", "--url-file", file, "--language", "en"}, args...)
-	p := r.bus.StartProcess(r.t, exec.Command(filepath.Join(r.bin, "accountlock-firstboot"), args...))
+	command := append(append([]string{}, r.around...), filepath.Join(r.bin, "accountlock-firstboot"))
+	command = append(command, args...)
+	p := r.bus.StartProcess(r.t, exec.Command(command[0], command[1:]...))
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if raw, err := os.ReadFile(file); err == nil && len(raw) > 0 {
 			return p, strings.TrimSpace(string(raw))

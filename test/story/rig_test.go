@@ -42,6 +42,8 @@ type rig struct {
 	chip       *tpmtest.TPM
 	// scheme is the kind of record store; empty is a file.
 	scheme string
+	// around is put before the command of a screen.
+	around []string
 	// serverArgs are added to the account service's command line.
 	serverArgs []string
 }

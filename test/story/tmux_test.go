@@ -33,7 +33,7 @@ func (r *rig) openTerminal(size string, vars []string, args ...string) *terminal
 	}
 	tm := &terminal{r.t, filepath.Join(dir, "socket")}
 	command := append([]string{"env", "-i", "DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address(), "LANG=C.UTF-8"}, vars...)
-	command = append(command, filepath.Join(r.bin, "accountlock-firstboot"))
+	command = append(append(command, r.around...), filepath.Join(r.bin, "accountlock-firstboot"))
 	command = append(command, args...)
 	// The exit code is what the terminal shows last; the terminal then stays.
 	script := strings.Join(command, " ") + "; echo; echo ended with $?; exec sleep 1000"
