@@ -190,7 +190,10 @@ func (f *Flow) follow(ctx context.Context, creds Credentials, n pendingNonce) er
 	}
 	switch r.Step {
 	case remotePassword:
-		f.show(StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot()))
+		// It comes after a check, for which the password was set aside unread.
+		p := passwordPrompt(f.kind, f.m.keeper.Snapshot())
+		p.Text = "The check is done. Type the password once more; it was not looked at before."
+		f.show(StepPassword, p)
 		return nil
 	case remoteCaptcha:
 		f.show(StepCaptcha, captchaPrompt(f.kind, r))

@@ -61,6 +61,7 @@ func TestAScreenSolvesTheCheckItself(t *testing.T) {
 		tm.types(r.demo.Password)
 		tm.keys("Enter")
 		// Nobody has to read or click; the password was not looked at yet.
+		tm.await("Type the password once more", 1)
 		tm.await("Password (Enter", 2)
 		tm.never("Answer to the check", "This counted as an attempt.")
 		tm.types(r.demo.Password)
@@ -76,7 +77,7 @@ func TestAScreenSolvesTheCheckItself(t *testing.T) {
 		p := phone(t, address,
 			[]any{"button", "Type the password"}, []any{"button", "Go on"},
 			[]any{"fill", "Password", r.demo.Password}, []any{"button", "Go on"},
-			[]any{"see", "Type the password of the account."}, []any{"axe"}, []any{"targets"},
+			[]any{"see", "Type the password once more"}, []any{"axe"}, []any{"targets"},
 			[]any{"fill", "Password", r.demo.Password}, []any{"button", "Go on"},
 			[]any{"see", "This device is open"})
 		p.Patience = 60_000
