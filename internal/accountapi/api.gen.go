@@ -420,7 +420,7 @@ type FlowStep struct {
 	Methods *[]string `json:"methods,omitempty"`
 	Receipt *string   `json:"receipt,omitempty"`
 
-	// SentTo Where a code went; masked.
+	// SentTo Where a code went; masked. Absent at `code` where one of the person's authenticator app is asked for; /resend has one sent instead, if the account allows it.
 	SentTo    *string  `json:"sent_to,omitempty"`
 	Statement *string  `json:"statement,omitempty"`
 	Step      StepName `json:"step"`

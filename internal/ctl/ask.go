@@ -150,8 +150,12 @@ func (p *person) menu(ctx context.Context, s busclient.Snapshot) error {
 		}
 		items = append(items, item{text, detour{method: m}})
 	}
-	if s.Text("sent-to") != "" {
-		items = append(items, item{"send the code again", detour{resend: true}})
+	if s.Step == "code" {
+		text := "send the code again"
+		if s.Text("sent-to") == "" {
+			text = "send me a code instead of the app's"
+		}
+		items = append(items, item{text, detour{resend: true}})
 	}
 	items = append(items, item{"cancel", errCancelled})
 	for i, it := range items {

@@ -56,11 +56,15 @@ func captchaPrompt(kind lock.Kind, r Remote) Prompt {
 }
 
 func codePrompt(kind lock.Kind, r Remote) Prompt {
-	return Prompt{
+	p := Prompt{
 		Title: titles[kind], Text: "Type the code that was sent to " + r.SentTo + ".",
 		SentTo: r.SentTo, Expires: r.Expires,
 		Fields: []Field{{Name: "code", Type: "code", Required: true}},
 	}
+	if r.SentTo == "" {
+		p.Text = "Enter the code that your authenticator app shows, or one of your backup codes."
+	}
+	return p
 }
 
 func approvePrompt(s Snapshot, r Remote) Prompt {

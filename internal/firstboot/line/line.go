@@ -230,8 +230,8 @@ func (m *Mode) around(p page.Page) []choice {
 	for _, w := range p.Ways {
 		out = append(out, m.way(w))
 	}
-	if p.Resend {
-		out = append(out, choice{m.Lang.T("Send the code again"), func(ctx context.Context) error {
+	if p.Resend != "" {
+		out = append(out, choice{p.Resend, func(ctx context.Context) error {
 			err := m.Session.Resend(ctx)
 			if err == nil {
 				m.printf("%s\n", m.Lang.T("It was sent again."))

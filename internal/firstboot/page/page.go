@@ -37,8 +37,8 @@ type Page struct {
 	Ways   []Way
 	// Ticket: a file may bring the answer.
 	Ticket bool
-	// Resend: the code can be sent again.
-	Resend bool
+	// Resend is what has a code sent, or sent again; empty where none can be.
+	Resend string
 	// Refusal is what went wrong last.
 	Refusal *Refusal
 	// Until is when a wait ends; Limited: it is that after too many attempts. Others: of
@@ -216,7 +216,7 @@ var apart = []string{"title", "text", "fields", "consequences", "captcha", "reco
 func Step(p *i18n.Printer, s busclient.Snapshot, device string, now time.Time) Page {
 	out := Page{
 		Step: s.Step, Title: p.Say(console.Clean(s.Text("title"))),
-		Ways: Ways(p, s, now), Resend: s.Text("sent-to") != "" && len(s.Fields) > 0,
+		Ways: Ways(p, s, now), Resend: resend(p, s),
 		Progress: s.Progress, Working: s.Step == "working",
 		Over: s.Step == "done" || s.Step == "failed",
 		Keep: console.Clean(s.Text("recovery-code")), Ticket: s.Step == "offline-code",
@@ -265,6 +265,18 @@ func Step(p *i18n.Printer, s busclient.Snapshot, device string, now time.Time) P
 
 // waysOf names the way whose attempts a step takes.
 var waysOf = map[string]string{"password": WayPassword, "code": WayPassword, "offline-code": "offline-code", "recovery-code": "recovery-code"}
+
+// resend is what has a code sent: again, or in place of an authenticator app's.
+func resend(p *i18n.Printer, s busclient.Snapshot) string {
+	switch {
+	case s.Step != "code" || len(s.Fields) == 0:
+		return ""
+	case s.Text("sent-to") == "":
+		return p.T("Send me a code instead")
+	default:
+		return p.T("Send the code again")
+	}
+}
 
 // answeredStep reports whether the refusal at a step is that of an answer, and
 // not of work that goes on by itself.
@@ -330,7 +342,7 @@ func field(p *i18n.Printer, f busclient.Field, s busclient.Snapshot) Field {
 	out := Field{
 		Name: f.Name, Type: f.Type, Required: f.Required, Label: console.Clean(f.Name),
 		Secret: f.Type == "password",
-		Digits: s.Step == "code" || s.Step == "offline-code",
+		Digits: s.Step == "code" && s.Text("sent-to") != "" || s.Step == "offline-code",
 	}
 	if l, ok := fieldLabels[f.Name]; ok {
 		out.Label = p.T(l)

@@ -102,8 +102,8 @@ func (m *model) stepItems(p page.Page) []item {
 	if p.Ticket {
 		out = append(out, m.doItem(m.o.Lang.T("Look for a ticket on a USB stick"), m.tickets))
 	}
-	if p.Resend {
-		out = append(out, m.doItem(m.o.Lang.T("Send the code again"), func(ctx context.Context) did {
+	if p.Resend != "" {
+		out = append(out, m.doItem(p.Resend, func(ctx context.Context) did {
 			if err := m.o.Session.Resend(ctx); err != nil {
 				return did{err: err}
 			}

@@ -181,6 +181,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		OnRecovered: portal.EndSessions, Log: log, Now: s.Clock.Now,
 	})
 	s.Flows.UseRecoveries(s.Recoveries)
+	s.Flows.UseFactors(s.Factors)
 	s.Approvals = approval.New(s.DB, s.Devices, "https://accounts.example.org", s.Clock.Now)
 	s.Flows.UseApprovals(s.Approvals)
 	s.support(t, mail, log)

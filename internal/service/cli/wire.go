@@ -136,6 +136,7 @@ func (s *service) wire() error {
 		Wait: s.cfg.RecoveryWait, OnRecovered: portal.EndSessions, Log: s.log,
 	})
 	s.flows.UseRecoveries(s.recoveries)
+	s.flows.UseFactors(s.factors)
 	s.approvals = approval.New(s.db, s.devices, s.cfg.PublicURL, time.Now)
 	s.flows.UseApprovals(s.approvals)
 	return s.wireSupport(mail)

@@ -137,10 +137,7 @@ func (s *Service) password(ctx context.Context, f Flow, req Request) (accountapi
 		return accountapi.FlowStep{}, wrongAccount(req.Caller)
 	}
 	f.AccountID, f.Hint = owner.ID, owner.Hint()
-	if !owner.SecondFactor {
-		return s.proven(ctx, f, req)
-	}
-	return s.sendCode(ctx, f, owner, req.Key)
+	return s.second(ctx, f, owner, req)
 }
 
 // sendCode leaves the flow at the step 'code'.
@@ -175,7 +172,7 @@ func (s *Service) code(ctx context.Context, f Flow, req Request) (accountapi.Flo
 	if f.Kind == accountapi.FlowKindRecover {
 		return s.recoveryCode(ctx, f, req)
 	}
-	if err := s.accounts.CheckCode(ctx, f.ID, string(f.Kind), *req.Answer.Code); err != nil {
+	if err := s.checkSecond(ctx, f, *req.Answer.Code); err != nil {
 		return accountapi.FlowStep{}, err
 	}
 	return s.proven(ctx, f, req)
@@ -207,6 +204,9 @@ func (s *Service) Resend(ctx context.Context, flowID string, caller device.Calle
 	}
 	owner, err := s.accounts.Get(ctx, f.AccountID)
 	if err != nil {
+		return accountapi.FlowStep{}, err
+	}
+	if err := s.maySend(ctx, owner); err != nil {
 		return accountapi.FlowStep{}, err
 	}
 	step, err := s.sendCode(ctx, f, owner, "")

@@ -54,6 +54,7 @@ type Service struct {
 	// recoveries and approvals are nil where there are none.
 	recoveries Recoveries
 	approvals  Approvals
+	factors    Factors
 	now        func() time.Time
 	random     io.Reader
 }
@@ -265,7 +266,7 @@ func (f Flow) wire() accountapi.FlowStep {
 		expires := f.ExpiresAt.Unix()
 		out.Expires = &expires
 	}
-	if f.Step == accountapi.Code {
+	if f.Step == accountapi.Code && f.SentTo != "" {
 		out.SentTo = &f.SentTo
 	}
 	return out
