@@ -62,6 +62,7 @@ func checks() []check {
 		{"link-dropped", endPath, "A reserved link is dropped with its flow.", anAccount, dropsReservations},
 		{"unlock", answerPath, "An unlock ends with a grant for this link, of a higher generation.", anAccount, unlocks},
 		{"grant-once", answerPath, "A flow that is done gives no second grant.", anAccount, opensOnce},
+		{"approve", answerPath, "An approval shows a page by https and a code, opens nothing before the owner's word, and has one code at a time.", anAccount, approves},
 		{"grant-bound", words, "A grant answers the newest nonce, for its purpose; without commit it changes nothing.", anAccount, isBound},
 		{"sign-out", answerPath, "A sign-out is granted, committed, and then stated signed-out.", anAccount, signsOut},
 		{"unlink", answerPath, "An unlink is granted, committed, then stated unlinked, with a receipt.", anAccount, unlinks},

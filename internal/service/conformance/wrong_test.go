@@ -184,6 +184,28 @@ var wrong = []struct {
 			x.member("captcha", c)
 		}
 	}},
+	{"shows a page by plain HTTP to approve on", "approve", nil, func(x *exchange) {
+		if has(x.body, "verification_uri") != "" {
+			x.member("verification_uri", "http://accounts.example.org/approve")
+		}
+	}},
+	{"has one code to approve by for ever", "approve", nil, func(x *exchange) {
+		if has(x.body, "user_code") != "" {
+			c, _ := x.kept("user_code", has(x.body, "user_code"))
+			x.member("user_code", c)
+		}
+	}},
+	{"approves by itself", "approve", nil, func(x *exchange) {
+		if x.status == 429 && strings.Contains(string(x.body), "RateLimited") && strings.Contains(x.r.URL.Path, "/v1/flows/") {
+			x.status = 200
+			x.body = []byte(`{"flow_id":"` + strings.TrimPrefix(x.r.URL.Path, "/v1/flows/") + `","step":"done"}`)
+		}
+	}},
+	{"does not say when a code ends", "approve", nil, func(x *exchange) {
+		if has(x.body, "user_code") != "" {
+			x.member("expires", nil)
+		}
+	}},
 	{"sends a stranger's device a code at once", "recover", nil, func(x *exchange) {
 		if has(x.body, "step") == "wait" {
 			x.member("step", "code")
