@@ -80,15 +80,16 @@ install() {
     "${apt[@]}" || { apt-get update -q && "${apt[@]}"; }
 }
 
-# browser_modules: what the browser's tests need from npm, as package-lock.json
-# pins it. Nothing of it is run at its installation.
-browser_modules() {
+# node_modules: what tests need from npm, the browser's and the identity provider's, as
+# each package-lock.json pins it. Nothing of it is run at its installation.
+node_modules() {
     local dir
-    dir=$(dirname "$0")/browser
-    if [ "$dir/package-lock.json" -nt "$dir/node_modules/.package-lock.json" ]; then
-        npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent
-        touch "$dir/node_modules/.package-lock.json"
-    fi
+    for dir in "$(dirname "$0")"/{browser,oidc}; do
+        if [ "$dir/package-lock.json" -nt "$dir/node_modules/.package-lock.json" ]; then
+            npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent
+            touch "$dir/node_modules/.package-lock.json"
+        fi
+    done
 }
 
 go_is_there() {
@@ -111,7 +112,7 @@ main() {
     go_is_there
     list=$(missing "$@")
     if [ -z "$list" ]; then
-        [[ " $* " != *' test '* ]] || browser_modules
+        [[ " $* " != *' test '* ]] || node_modules
         return 0
     fi
     packages=$(cut -d ' ' -f 2 <<<"$list" | sort -u | tr '\n' ' ')
@@ -124,7 +125,7 @@ main() {
     install $packages
     list=$(missing "$@")
     [ -z "$list" ] || die "still missing after the installation: $(cut -d ' ' -f 1 <<<"$list" | tr '\n' ' ')"
-    [[ " $* " != *' test '* ]] || browser_modules
+    [[ " $* " != *' test '* ]] || node_modules
 }
 
 main "$@"

@@ -104,7 +104,7 @@ func (s *Service) setPassword(ctx context.Context, id string, password accountap
 		if a, err = loadLive(tx, id); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`UPDATE accounts SET password_hash = $1 WHERE id = $2`, phc, id); err != nil {
+		if _, err := tx.Exec(`UPDATE accounts SET password_hash = $1, password_until = 0 WHERE id = $2`, phc, id); err != nil {
 			return fmt.Errorf("cannot store a password hash: %w", err)
 		}
 		if _, err := tx.Exec(`DELETE FROM throttles WHERE throttle_key = $1`, guesses); err != nil {
@@ -144,8 +144,15 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 				return fmt.Errorf("cannot delete an account: %w", err)
 			}
 		}
-		if _, err := tx.Exec(`DELETE FROM codes WHERE account_id = $1`, id); err != nil {
-			return fmt.Errorf("cannot delete an account: %w", err)
+		for _, q := range []string{
+			`DELETE FROM codes WHERE account_id = $1`,
+			// Whoever comes from there next is somebody new.
+			`DELETE FROM oidc_subjects WHERE account_id = $1`,
+			`UPDATE accounts SET password_hash = '' WHERE id = $1 AND password_until > 0`,
+		} {
+			if _, err := tx.Exec(q, id); err != nil {
+				return fmt.Errorf("cannot delete an account: %w", err)
+			}
 		}
 		for _, i := range append(a.Identifiers, Identifier{Kind: KindAccountID, Value: id}) {
 			if err := s.hideIdentifier(tx, i.key()); err != nil {

@@ -3,6 +3,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -91,7 +92,9 @@ type attempt struct {
 	Attempt
 
 	// id is the account; empty if there is none.
-	id, phc  string
+	id, phc string
+	// until is when a password ends that is good once; 0 for one that its owner has chosen.
+	until    int64
 	counters *counters
 }
 
@@ -99,13 +102,13 @@ type attempt struct {
 func (t *attempt) begin(ctx context.Context) error {
 	first, second, typed := t.matchKeys()
 	return t.db.Tx(ctx, func(tx *sql.Tx) error {
-		t.id, t.phc = "", ""
+		t.id, t.phc, t.until = "", "", 0
 		// The account that has the identifier goes before a deleted one that
 		// had it, and an account ID before the phone number of the same digits.
-		err := tx.QueryRow(`SELECT a.id, a.password_hash FROM identifiers i JOIN accounts a ON a.id = i.account_id
-			WHERE i.match_key IN ($1, $2, $3, $4) AND a.password_hash <> ''
+		err := tx.QueryRow(`SELECT a.id, a.password_hash, a.password_until FROM identifiers i JOIN accounts a ON a.id = i.account_id
+			WHERE i.match_key IN ($1, $2, $3, $4) AND a.password_hash <> '' AND (a.password_until = 0 OR a.password_until > $5)
 			ORDER BY CASE i.match_key WHEN $1 THEN 1 WHEN $2 THEN 2 WHEN $3 THEN 3 ELSE 4 END LIMIT 1`,
-			first, second, t.goneKey(first), t.goneKey(second)).Scan(&t.id, &t.phc)
+			first, second, t.goneKey(first), t.goneKey(second), millis(t.clock())).Scan(&t.id, &t.phc, &t.until)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("cannot look up an identifier: %w", err)
 		}
@@ -157,7 +160,7 @@ func (t *attempt) verify(ctx context.Context, password []byte) (right bool, reha
 	if err != nil || !right || t.id == "" {
 		return false, "", err
 	}
-	if stale {
+	if stale && t.until == 0 {
 		if rehash, err = t.hasher.hash(password); err != nil {
 			return false, "", err
 		}
@@ -180,6 +183,9 @@ func (t *attempt) settle(ctx context.Context, rehash string) (Account, error) {
 	var a Account
 	now := t.clock()
 	err := t.db.Tx(ctx, func(tx *sql.Tx) error {
+		if there, err := t.spendPass(tx); err != nil || !there {
+			return cmp.Or(err, t.wrong()) // it was good once, and counts as a guess
+		}
 		if err := t.counters.takeBack(tx, now, true); err != nil {
 			return err
 		}

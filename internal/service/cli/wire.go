@@ -28,6 +28,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/delivery"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/factor"
+	"github.com/accountlock/accountlock/internal/service/federation"
 	"github.com/accountlock/accountlock/internal/service/files"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/httpapi"
@@ -65,6 +66,8 @@ type service struct {
 
 	factors    *factor.Service
 	recoveries *recovery.Service
+	// federation signs people in; nil where our own passwords do.
+	federation *federation.Service
 	approvals  *approval.Service
 
 	// trail is what staff and the console have done.
@@ -135,7 +138,13 @@ func (s *service) wire() error {
 		DB: s.db, Accounts: s.accounts, Notifier: mail, Secret: s.secret.Reveal(), PublicURL: strings.TrimSuffix(s.cfg.PublicURL, "/"),
 		Wait: s.cfg.RecoveryWait, OnRecovered: portal.EndSessions, Log: s.log,
 	})
-	s.flows.UseRecoveries(s.recoveries)
+	if s.federation, err = federationOf(s.cfg, s.db); err != nil {
+		return storage(err)
+	}
+	if s.federation == nil {
+		// A password that an identity provider has is not ours to give back.
+		s.flows.UseRecoveries(s.recoveries)
+	}
 	s.flows.UseFactors(s.factors)
 	s.approvals = approval.New(s.db, s.devices, s.cfg.PublicURL, time.Now)
 	s.flows.UseApprovals(s.approvals)
@@ -175,8 +184,9 @@ func (s *service) server() (*httpapi.Server, error) {
 	pages, err := portal.New(portal.Config{
 		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
 		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals, Recoveries: s.recoveries, Factors: s.factors,
-		Address:  func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
-		Contacts: func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
+		Federation: s.federation,
+		Address:    func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
+		Contacts:   func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
 	})
 	if err != nil {
 		return nil, err
@@ -190,7 +200,11 @@ func (s *service) server() (*httpapi.Server, error) {
 
 // sweep removes what has run out.
 func (s *service) sweep(ctx context.Context) error {
-	return errors.Join(s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx), s.approvals.Sweep(ctx), s.cases.Sweep(ctx))
+	var federated error
+	if s.federation != nil {
+		federated = s.federation.Sweep(ctx)
+	}
+	return errors.Join(federated, s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx), s.approvals.Sweep(ctx), s.cases.Sweep(ctx))
 }
 
 // openDatabase opens what the configuration names.

@@ -55,6 +55,7 @@ type Config struct {
 	Argon2     Argon2    `toml:"argon2"`
 	Mail       Mail      `toml:"mail"`
 	SMS        SMS       `toml:"sms"`
+	OIDC       OIDC      `toml:"oidc"`
 	Support    []Contact `toml:"support"`
 	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
 	// is of `dev` alone: the file cannot say it.
@@ -132,6 +133,7 @@ func Load(path string) (Config, error) {
 	for _, p := range []*string{
 		&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Database.PasswordFile, &c.Keys.Directory, &c.Mail.Outbox,
 		&c.Mail.SMTP.PasswordFile, &c.Mail.SMTP.CAFile, &c.SMS.TokenFile, &c.SMS.HMACKeyFile, &c.SMS.CAFile,
+		&c.OIDC.ClientSecretFile, &c.OIDC.CAFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)
@@ -219,6 +221,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.checkDelivery(); err != nil {
+		return err
+	}
+	if err := c.OIDC.check(); err != nil {
 		return err
 	}
 	for i, s := range c.Support {

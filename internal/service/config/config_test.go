@@ -149,3 +149,36 @@ func TestMailAndSMSLeaveSafelyOrNotAtAll(t *testing.T) {
 		})
 	}
 }
+
+func TestAnIdentityProviderIsNamedWholeOrNotAtAll(t *testing.T) {
+	good, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It is out of use in the example.
+	before, after, _ := strings.Cut(string(good), "# [oidc]\n")
+	oidc, rest, _ := strings.Cut(after, "\n\n")
+	whole := before + "[oidc]\n" + strings.ReplaceAll(oidc, "# ", "") + "\n\n" + rest
+	if c, err := config.Parse([]byte(whole)); err != nil || c.OIDC.Name != "Example ID" {
+		t.Fatalf("the example's own: %v", err)
+	}
+	for name, c := range map[string]struct{ old, new, says string }{
+		"no issuer":            {`issuer = "https://id.example.org"`, "", "oidc.issuer"},
+		"an issuer by http":    {"https://id.", "http://id.", "oidc.issuer"},
+		"an issuer of a query": {"id.example.org", "id.example.org?tenant=1", "oidc.issuer"},
+		"no name":              {`name = "Example ID"`, "", "oidc.name"},
+		"no client":            {`client_id = "accountlock"`, "", "oidc.client_id"},
+		"no secret":            {`client_secret_file = "/etc/accountlock-server/oidc.secret"`, "", "oidc.client_secret_file"},
+		"a secret in the file": {`client_id = `, "client_secret = \"x\"\nclient_id = ", "oidc.client_secret"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(whole, c.old, c.new, 1)
+			if text == whole {
+				t.Fatal("the case changes nothing")
+			}
+			if _, err := config.Parse([]byte(text)); fault.CodeOf(err) != fault.InvalidArgument || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want it to say %q", err, c.says)
+			}
+		})
+	}
+}

@@ -22,6 +22,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/approval"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/federation"
 	"github.com/accountlock/accountlock/internal/service/offline"
 )
 
@@ -44,6 +45,8 @@ type Accounts interface {
 	AddIdentifier(ctx context.Context, id, typed, flowID string, code accountapi.Secret) (account.Account, error)
 	RemoveIdentifier(ctx context.Context, id, value string) (account.Account, error)
 	Delete(ctx context.Context, id string) error
+	SignInFederated(ctx context.Context, f account.Federated) (account.Account, error)
+	OneTimePassword(ctx context.Context, id string) (accountapi.Secret, time.Time, error)
 }
 
 var _ Accounts = (*account.Service)(nil)
@@ -55,7 +58,7 @@ type Captcha interface {
 	Verify(ctx context.Context, use, answer string) error
 }
 
-// Config is what a Portal is made of. All but Trusted, Contacts and Now must be
+// Config is what a Portal is made of. All but Federation, Contacts and Now must be
 // given.
 type Config struct {
 	DB       DB
@@ -65,6 +68,9 @@ type Config struct {
 	Offline *offline.Service
 	// Approvals are the requests of locked devices to be opened.
 	Approvals *approval.Service
+	// Federation signs people in, where an identity provider does that in place of
+	// our passwords.
+	Federation *federation.Service
 	// Captcha makes and verifies checks before guesses block anybody.
 	Captcha Captcha
 	// Factors are what owners have set up to prove themselves by.
@@ -121,10 +127,14 @@ func New(cfg Config) (*Portal, error) {
 
 // Register adds the pages to mux, each under a pattern of its own.
 func (p *Portal) Register(mux *http.ServeMux) {
-	for pattern, h := range p.public() {
+	public, private := p.public(), p.private()
+	if p.Federation != nil {
+		p.federate(public, private)
+	}
+	for pattern, h := range public {
 		mux.Handle(pattern, p.guarded(h))
 	}
-	for pattern, h := range p.private() {
+	for pattern, h := range private {
 		mux.Handle(pattern, p.guarded(p.signedIn(h)))
 	}
 	mux.Handle("GET /static/{file}", p.guarded(p.static))

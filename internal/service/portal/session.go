@@ -163,6 +163,16 @@ func (s sessions) end(ctx context.Context, one session) error {
 	return s.exec(ctx, `DELETE FROM portal_sessions WHERE token_hash = $1`, one.hash)
 }
 
+// endAll ends those sessions.
+func (s sessions) endAll(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		if err := s.exec(ctx, `DELETE FROM portal_sessions WHERE id = $1`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // endOthers ends every session of an account but the one kept.
 func (s sessions) endOthers(ctx context.Context, kept session) error {
 	return s.exec(ctx, `DELETE FROM portal_sessions WHERE account_id = $1 AND token_hash <> $2`, kept.AccountID, kept.hash)

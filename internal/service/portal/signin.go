@@ -313,6 +313,9 @@ func local(to string) string {
 // prove asks the owner once more, before what cannot be taken back, for the password and,
 // where one is set up, a second factor. Guesses count as at the sign-in.
 func (p *Portal) prove(r *http.Request, s session) error {
+	if p.Federation != nil {
+		return p.proven(r, s)
+	}
 	password := accountapi.Secret(r.PostForm.Get("password"))
 	defer password.Wipe()
 	if len(password) == 0 {

@@ -69,6 +69,10 @@ type view struct {
 	Done string
 	// Refusal is what was refused in the form that is shown again.
 	Refusal *refusal
+	// Renew is where to sign in once more, where that was refused.
+	Renew string
+	// Provider is what people call who signs them in; empty where our own passwords do.
+	Provider string
 	// Path is where the visitor is, for the choice of language.
 	Path string
 	Data any
@@ -93,6 +97,9 @@ type refusal struct {
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.tongue = p.tongueOf(r)
 	v.Path = r.URL.Path
+	if p.Federation != nil {
+		v.Provider = p.Federation.Name
+	}
 	if owner, _ := r.Context().Value(ownerKey{}).(string); owner != "" && v.SignedIn {
 		var err error
 		if v.Ways, err = p.Factors.Ways(r.Context(), owner); err != nil {
@@ -151,7 +158,7 @@ func (p *Portal) again(w http.ResponseWriter, r *http.Request, name string, v vi
 		p.fail(w, r, err)
 		return
 	}
-	v.Refusal = p.refusalOf(r, f)
+	v.Refusal, v.Renew = p.refusalOf(r, f), renewal(r, err)
 	status := http.StatusUnprocessableEntity
 	if f.RetryAfter > 0 && f.Code == fault.RateLimited {
 		status = http.StatusTooManyRequests

@@ -273,10 +273,7 @@ WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND a.attnum >
 		if kind == "text" {
 			value = "'value ' || i"
 		}
-		var few []string
-		for _, m := range regexp.MustCompile(`'([^']*)'::text|\b(\d+)\b`).FindAllString(only, -1) {
-			few = append(few, m)
-		}
+		few := regexp.MustCompile(`'([^']*)'::text|\b(\d+)\b`).FindAllString(only, -1)
 		if len(few) > 0 {
 			value = "(ARRAY[" + strings.Join(few, ", ") + "])[1 + i % " + strconv.Itoa(len(few)) + "]"
 		}
