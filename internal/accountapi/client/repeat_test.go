@@ -107,6 +107,44 @@ func TestAServiceThatNeverTakesTheSignatureIsAskedThreeTimes(t *testing.T) {
 	}
 }
 
+func TestAServiceThatWasStartedAgainIsAskedOverANewConnection(t *testing.T) {
+	w := newWorld(t, setup{})
+	var mu sync.Mutex
+	old := map[string]bool{}
+	again := false
+	both := make(chan struct{})
+	w.handle = func(rw http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		dead := again && old[r.RemoteAddr]
+		if !again {
+			if old[r.RemoteAddr] = true; len(old) == 2 {
+				close(both)
+			}
+		}
+		mu.Unlock()
+		<-both
+		if dead {
+			hijacked("", true)(rw, r)
+			return
+		}
+		step(nil)(rw, r)
+	}
+	var calls sync.WaitGroup
+	for range 2 {
+		calls.Go(func() {
+			if err := w.begin(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	// Both connections are idle now, and dead without the client's knowing.
+	mu.Lock()
+	again = true
+	mu.Unlock()
+	must(t, w.begin())
+}
+
 func TestALostAnswerIsAskedForOnceMoreUnderTheSameKey(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		w := newWorld(t, setup{})

@@ -91,6 +91,8 @@ func (c *Client) signed(req *http.Request, s signer) (*http.Response, error) {
 		if err != nil {
 			if !broken && connectionBroke(err, reused) {
 				broken = true
+				// What broke one connection may have broken the others that wait.
+				c.way(req.Context()).CloseIdleConnections()
 				continue
 			}
 			return nil, err
