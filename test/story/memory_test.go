@@ -9,7 +9,7 @@ import (
 
 // maxResident is how much of the daemon may be resident at any moment up to the end of
 // an unlock, in bytes.
-const maxResident = 16_000_000
+const maxResident = 16 << 20
 
 func TestAnUnlockFitsInSixteenMegabytes(t *testing.T) {
 	if os.Getenv("GOCOVERDIR") != "" {
