@@ -95,7 +95,7 @@ func check(t *testing.T, w *world, kind lock.Kind, both map[lock.LinkStatus]lock
 		}
 		return true
 	}
-	for deadline := time.Now().Add(5 * time.Second); !settled(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !settled(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("point %d: the operation is not taken up", trip)
 		}

@@ -168,7 +168,7 @@ func (l *daemon) settle() error {
 
 // idle waits until no operation is under way.
 func (l *daemon) idle() error {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if !slices.ContainsFunc(l.flows.List(""), func(f *flow.Flow) bool { return f.View().Step == flow.StepWorking }) {
 			return nil
 		}

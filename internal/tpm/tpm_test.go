@@ -324,7 +324,7 @@ func TestEveryWaitForATPMIsBounded(t *testing.T) {
 			if _, err := s.Unseal([]byte{0, 0}); err == nil {
 				t.Error("it goes on")
 			}
-			if took := time.Since(start); took > 3*time.Second {
+			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

@@ -223,7 +223,7 @@ func TestAFlowEndsWithItsOwner(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); r.call("Link", map[string]dbus.Variant{}).Err != nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); r.call("Link", map[string]dbus.Variant{}).Err != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the flows outlive their owner")
 		}

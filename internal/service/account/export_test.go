@@ -2,7 +2,10 @@
 
 package account
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // DeviceTally is the arithmetic of a device's limit without a database, so that
 // a property test can make many guesses.
@@ -23,3 +26,13 @@ func (d *DeviceTally) Failures(now time.Time) int64 { return deviceLimit.aged(d.
 
 // Stale reports whether a sweep would remove the tally.
 func (d *DeviceTally) Stale(now time.Time) bool { return deviceLimit.stale(d.t).Before(now) }
+
+// HoldSlot takes a turn to compute, so that nobody else's hash is looked at until
+// release; whoever waits stays in the queue.
+func (s *Service) HoldSlot() (release func()) {
+	release, err := s.hasher.slot(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return release
+}
