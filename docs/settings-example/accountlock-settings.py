@@ -11,6 +11,7 @@ whatever its steps are: this program knows neither sign-out nor unlink in advanc
 """
 import locale
 import sys
+import time
 
 import gi
 from gi.repository import Gio, GLib
@@ -214,6 +215,7 @@ def page():
             if self.details:
                 self.say("Account ID: " + self.details["account-id"])
                 self.say("Known as: " + ", ".join(self.details["identifiers"]))
+                self.say("Signed in since: " + time.strftime("%x", time.localtime(self.details["signed-in"])))
             self.say("Device ID: " + (self.account.value("DeviceId") or "none yet"))
             if state == "linked":
                 self.button("Sign out…", lambda: self.begin("SignOut"))
@@ -255,10 +257,11 @@ def page():
                 tick = Gtk.CheckButton(label="I have read this")
                 self.box.append(tick)
                 return tick.get_active
+            label = name.replace("-", " ").capitalize()  # yours is a word in the person's language
             if kind == "password":
-                entry = Gtk.PasswordEntry(show_peek_icon=True, placeholder_text=name)
+                entry = Gtk.PasswordEntry(show_peek_icon=True, placeholder_text=label)
             else:
-                entry = Gtk.Entry(placeholder_text=name)
+                entry = Gtk.Entry(placeholder_text=label)
             self.box.append(entry)
             return entry.get_text
 

@@ -63,7 +63,7 @@ func TestTheSettingsExampleSignsOutAndUnlinks(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
 	r.settings(
-		"see:This device is signed in", "see:Account ID: "+r.demo.AccountID, "see:"+r.get("DeviceId").Value().(string),
+		"see:This device is signed in", "see:Account ID: "+r.demo.AccountID, "see:Signed in since: ", "see:"+r.get("DeviceId").Value().(string),
 		"press:Sign out…", "see:Sign out of this device",
 		"type:certainly wrong", "press:Go on", "see:user name or password is wrong", "see:This counted as an attempt.",
 		"type:"+r.demo.Password, "press:Go on", "see:Done.", "press:Close",
