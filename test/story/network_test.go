@@ -104,9 +104,12 @@ func (w *wireless) joined() (keys, pass string) {
 	return keys, pass
 }
 
-// choose presses the number that stands before a choice, once it was shown n times:
-// keys that come before their question are somebody else's answer.
-func (tm *terminal) choose(label string, n int, enter bool) {
+// choose presses the number that stands before a choice.
+func (tm *terminal) choose(label string, enter bool) { tm.t.Helper(); tm.chooseAgain(label, 1, enter) }
+
+// chooseAgain does so once the choice was shown n times: keys that come before their
+// question are somebody else's answer.
+func (tm *terminal) chooseAgain(label string, n int, enter bool) {
 	tm.t.Helper()
 	if enter {
 		tm.await("Type a number from 1 to", 1)
@@ -145,20 +148,20 @@ func TestAWirelessNetworkIsChosenOnTheScreen(t *testing.T) {
 				}
 				return 1
 			}
-			tm.choose("Choose a network", 1, enter)
+			tm.choose("Choose a network", enter)
 			// The strongest first, each name once, and nothing that moves the cursor.
 			tm.await("Home, 80 %", 1)
 			for _, want := range []string{"Café, 60 %, no passphrase", "Company, 30 %, cannot be used here", "Old\ufffd[2J\ufffdone, 50 %, cannot be used here"} {
 				tm.await(want, 1)
 			}
 			tm.never("Home, 40 %")
-			tm.choose("Company, 30 %", 1, enter)
+			tm.choose("Company, 30 %", enter)
 			tm.await("This network asks for more than a passphrase", 1)
 			if !enter { // the lines ask from the beginning after a refusal
 				tm.keys("Escape")
 			}
-			tm.choose("Choose a network", nth(2), enter)
-			tm.choose("Home, 80 %", nth(2), enter)
+			tm.chooseAgain("Choose a network", nth(2), enter)
+			tm.chooseAgain("Home, 80 %", nth(2), enter)
 			tm.await("Passphrase of Home", 1)
 			tm.types("not the passphrase")
 			tm.keys("Enter")
@@ -167,8 +170,8 @@ func TestAWirelessNetworkIsChosenOnTheScreen(t *testing.T) {
 				t.Errorf("%d networks are remembered after a refusal", n)
 			}
 			if enter {
-				tm.choose("Choose a network", 3, enter)
-				tm.choose("Home, 80 %", 3, enter)
+				tm.chooseAgain("Choose a network", 3, enter)
+				tm.chooseAgain("Home, 80 %", 3, enter)
 				tm.await("Passphrase of Home", 2)
 			}
 			tm.types(passphrase)

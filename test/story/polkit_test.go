@@ -196,7 +196,7 @@ func TestTheSecondFactorIsAskedForByCode(t *testing.T) {
 // newestCode reads the six digits out of the last mail.
 func (r *rig) newestCode() string {
 	r.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		files, err := filepath.Glob(r.path("service/outbox/*"))
 		if err != nil || len(files) == 0 {
 			continue

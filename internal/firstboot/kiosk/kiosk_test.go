@@ -160,7 +160,7 @@ func TestTheAddressIsLeftForItsOwnerAlone(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- kiosk.File(path)(ctx, "http://127.0.0.1:1/enter?token=x") }()
 	var info os.FileInfo
-	for end := time.Now().Add(5 * time.Second); info == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); info == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		info, _ = os.Stat(path)
 	}
 	if info == nil || info.Mode().Perm() != 0o600 {
