@@ -61,6 +61,10 @@ func (f *Flow) askApproval(ctx context.Context) error {
 		err = f.attempt(ctx, Answer{Step: remoteApprove})
 	}
 	err = ended(ctx, err)
+	if err != nil && again {
+		f.m.endRemote(f.remote.FlowID) // and with it the code that is shown no more
+		f.setRemote(Remote{})
+	}
 	f.yield(err)
 	return err
 }

@@ -275,8 +275,18 @@ func TestANewCodeTakesTheOldOnesPlace(t *testing.T) {
 		if n := len(w.svc.polls); n != 4 {
 			t.Errorf("asked %d times in 21 s: more than one waits", n)
 		}
+		w.svc.down, w.svc.after, w.svc.calls = fault.New(fault.RateLimited, nil), 0, 0
+		wantCode(t, f.Resend(t.Context()), fault.RateLimited)
+		w.svc.down = nil
+		pass(time.Minute)
+		if f.View().Step != flow.StepIdentify || w.svc.unlocks() != 0 || len(w.svc.polls) != 4 {
+			t.Errorf("without another code: at %s, %d flows at the service, %d questions", f.View().Step, w.svc.unlocks(), len(w.svc.polls))
+		}
+		if err := f.Choose(t.Context(), "approve"); err != nil {
+			t.Fatal(err)
+		}
 		w.svc.flows = map[string]*fakeFlow{} // the service has lost them
-		if err := f.Resend(t.Context()); err != nil || f.View().Prompt.UserCode != "CODE-4" {
+		if err := f.Resend(t.Context()); err != nil || f.View().Prompt.UserCode != "CODE-6" {
 			t.Errorf("%v, %s", err, f.View().Prompt.UserCode)
 		}
 	})

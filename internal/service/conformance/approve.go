@@ -23,7 +23,7 @@ func approves(p *probe) {
 	p.link(d, p.cfg.Owner)
 	t := d.begin(accountapi.FlowKindUnlock)
 	if t.at.Methods == nil || !slices.Contains(*t.at.Methods, string(accountapi.Approve)) {
-		p.skipf("the service offers no approval")
+		p.skipf("the first step of an unlock does not offer %q", accountapi.Approve)
 	}
 	t.next(approve(), accountapi.Approve)
 	first := t.code()
