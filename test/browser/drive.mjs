@@ -54,10 +54,10 @@ const can = {
   tick: (name) => press(page.getByRole("checkbox", { name })),
   fill: (label, value) => page.getByLabel(label, { exact: false }).first().fill(value),
   fillin: (selector, value) => page.locator(selector).fill(value),
-  // fillfrom types what somebody reads elsewhere, such as the code of a mail: the driver
+  // fillasked types what somebody reads elsewhere, such as the code of a mail: the driver
   // asks for it, not the page.
-  fillfrom: async (label, url) => page.getByLabel(label, { exact: false }).first().fill(await (await fetch(url)).text()),
-  fillinfrom: async (selector, url) => page.locator(selector).fill(await (await fetch(url)).text()),
+  fillasked: async (label, url) => page.getByLabel(label, { exact: false }).first().fill(await (await fetch(url)).text()),
+  fillinasked: async (selector, url) => page.locator(selector).fill(await (await fetch(url)).text()),
   // answer types what somebody works out from a field of the page, such as an app.
   answer: async (from, to, url) => {
     const body = await page.locator(from).inputValue();

@@ -44,19 +44,19 @@ func TestAnAppIsSetUpAndUsedInABrowser(t *testing.T) {
 	steps := [][]any{
 		w.goTo("/sign-in"), do("fill", "Account ID, e-mail", w.Owner.Email), do("fill", "Your password", w.Owner.Password), do("button", "Sign in"),
 		do("see", "your authenticator app shows"), do("axe"), shot(t, "portal-sign-in-code"),
-		do("fillfrom", "Code", codes), do("button", "Go on"), do("see", "These devices belong"),
+		do("fillasked", "Code", codes), do("button", "Go on"), do("see", "These devices belong"),
 		w.goTo("/account/factors"), do("see", "My phone"), do("axe"), shot(t, "portal-factors"),
 	}
 	w.visit(t, phone, append(steps, do("targets"),
-		do("open", "Get new backup codes"), do("fillin", "#backup-password", w.Owner.Password), do("fillinfrom", "#backup-second", codes),
+		do("open", "Get new backup codes"), do("fillin", "#backup-password", w.Owner.Password), do("fillinasked", "#backup-second", codes),
 		do("button", "Get new backup codes"), do("see", "Write these codes down"), do("axe"), do("targets"), shot(t, "portal-factors-backup"),
 		do("link", "I have written them down"), do("see", "Left: 10"))...)
 	off := false
 	w.visit(t, browser.Plan{Width: 390, Height: 844, JavaScript: &off},
 		w.goTo("/sign-in"), do("fill", "Account ID, e-mail", w.Owner.Email), do("fill", "Your password", w.Owner.Password), do("button", "Sign in"),
-		do("fillfrom", "Code", codes), do("button", "Go on"), do("see", "These devices belong"),
+		do("fillasked", "Code", codes), do("button", "Go on"), do("see", "These devices belong"),
 		w.goTo("/devices/"+w.device.ID), do("open", "Unlink this device"), do("tick", "The device need not be mine"),
-		do("fillin", "#unlink-password", w.Owner.Password), do("fillinfrom", "#unlink-second", codes), do("button", "Unlink the device"),
+		do("fillin", "#unlink-password", w.Owner.Password), do("fillinasked", "#unlink-second", codes), do("button", "Unlink the device"),
 		do("see", "The device no longer belongs to you"))
 }
 

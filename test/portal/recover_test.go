@@ -54,7 +54,7 @@ func TestAForgottenPasswordIsRecoveredInABrowser(t *testing.T) {
 	w.Clock.Advance(7 * 24 * time.Hour)
 	w.visit(t, phone, append(begin,
 		do("see", "a code was sent to"), do("axe"), do("targets"), shot(t, "portal-recover-code"),
-		do("fillfrom", "Code", w.mailbox(t)), do("button", "Go on"),
+		do("fillasked", "Code", w.mailbox(t)), do("button", "Go on"),
 		do("see", "New password again"), do("axe"), do("targets"),
 		do("fillin", "#new-password", "short"), do("fillin", "#repeat", "short"),
 		do("fillin", "#new-password", "password1"), do("fillin", "#repeat", "password1"), do("button", "Set the password"),

@@ -23,7 +23,7 @@ import (
 // Errors are faults: InvalidArgument (no identifier, the account's own already,
 // or one too many), RateLimited, AccountDeleted, ServiceUnavailable.
 func (s *Service) OfferIdentifier(ctx context.Context, id, typed, flowID, locale string) (Identifier, time.Time, error) {
-	offered, err := s.parseAddress(typed)
+	offered, err := parseAddress(typed, s.region)
 	if err != nil {
 		return Identifier{}, time.Time{}, err
 	}
@@ -79,7 +79,7 @@ func (s *Service) OfferIdentifier(ctx context.Context, id, typed, flowID, locale
 // InvalidArgument (no identifier; another account has taken it since),
 // AccountDeleted.
 func (s *Service) AddIdentifier(ctx context.Context, id, typed, flowID string, code accountapi.Secret) (Account, error) {
-	offered, err := s.parseAddress(typed)
+	offered, err := parseAddress(typed, s.region)
 	if err != nil {
 		return Account{}, err
 	}
@@ -139,8 +139,8 @@ func (s *Service) RemoveIdentifier(ctx context.Context, id, address string) (Acc
 }
 
 // parseAddress reads an identifier that mail or SMS can go to.
-func (s *Service) parseAddress(typed string) (Identifier, error) {
-	i, err := ParseIdentifier(typed, s.region)
+func parseAddress(typed, region string) (Identifier, error) {
+	i, err := ParseIdentifier(typed, region)
 	if err == nil && i.Kind == KindAccountID {
 		i = i.other()
 	}

@@ -27,6 +27,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 			{"throttles", `DELETE FROM throttles WHERE stale_at < $1`, now},
 			// A code's row also bounds how often it is sent again, hence the hour.
 			{"codes", `DELETE FROM codes WHERE expires_at < $1`, now.Add(-time.Hour)},
+			{"registrations", `DELETE FROM registrations WHERE expires_at < $1`, now},
 			{"identifiers", `DELETE FROM identifiers WHERE account_id IN
 				(SELECT id FROM accounts WHERE deleted_at > 0 AND deleted_at < $1)`, now.Add(-remembered)},
 			{"password hashes", `UPDATE accounts SET password_hash = '' WHERE deleted_at > 0 AND deleted_at < $1 AND password_hash <> ''`, now.Add(-remembered)},

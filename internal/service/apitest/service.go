@@ -208,7 +208,7 @@ func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
 	}
 	pages, err := portal.New(portal.Config{
 		DB: s.DB, Accounts: s.Accounts, Devices: s.Devices, Log: log, Now: s.Clock.Now, Sent: s.Notices.Kick,
-		Offline: s.Offline, Captcha: s.Captcha, Approvals: s.Approvals, Recoveries: s.Recoveries, Factors: s.Factors,
+		Offline: s.Offline, Captcha: s.Captcha, Approvals: s.Approvals, Recoveries: s.Recoveries, Factors: s.Factors, Registration: true,
 		PublicURL: "https://accounts.example.org",
 		Address:   func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, nil) },
 		Contacts:  func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(support, region) },

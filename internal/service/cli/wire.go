@@ -184,9 +184,9 @@ func (s *service) server() (*httpapi.Server, error) {
 	pages, err := portal.New(portal.Config{
 		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
 		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals, Recoveries: s.recoveries, Factors: s.factors,
-		Federation: s.federation,
-		Address:    func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
-		Contacts:   func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
+		Federation: s.federation, Registration: s.cfg.Portal.Registration,
+		Address:  func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
+		Contacts: func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
 	})
 	if err != nil {
 		return nil, err

@@ -57,6 +57,7 @@ type Config struct {
 	SMS        SMS       `toml:"sms"`
 	OIDC       OIDC      `toml:"oidc"`
 	Support    []Contact `toml:"support"`
+	Portal     Portal    `toml:"portal"`
 	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
 	// is of `dev` alone: the file cannot say it.
 	RecoveryWait time.Duration `toml:"-"`
@@ -101,6 +102,12 @@ type Mail struct {
 	Outbox string `toml:"outbox"`
 }
 
+// Portal says what the web pages offer.
+type Portal struct {
+	// Registration lets anybody make an account; on by default.
+	Registration bool `toml:"registration"`
+}
+
 // Contact is one way to reach support.
 type Contact struct {
 	// Region is ISO 3166-1 alpha-2; empty is everywhere.
@@ -112,7 +119,7 @@ type Contact struct {
 
 // Default returns the configuration that a file adds to.
 func Default() Config {
-	return Config{Listen: ":8443", LogLevel: "info", SupportWait: support.ObjectionTime}
+	return Config{Listen: ":8443", LogLevel: "info", Portal: Portal{Registration: true}, SupportWait: support.ObjectionTime}
 }
 
 // Load reads and checks a configuration file. Its error is

@@ -47,6 +47,11 @@ type Accounts interface {
 	Delete(ctx context.Context, id string) error
 	SignInFederated(ctx context.Context, f account.Federated) (account.Account, error)
 	OneTimePassword(ctx context.Context, id string) (accountapi.Secret, time.Time, error)
+	BeginRegistration(ctx context.Context, id, typed, region, locale string) error
+	ResendRegistration(ctx context.Context, id, locale string) error
+	Registration(ctx context.Context, id string) (account.Registration, error)
+	CheckRegistration(ctx context.Context, id string, code accountapi.Secret) error
+	FinishRegistration(ctx context.Context, id string, password accountapi.Secret, locale string) (account.Account, error)
 }
 
 var _ Accounts = (*account.Service)(nil)
@@ -77,6 +82,8 @@ type Config struct {
 	Factors Factors
 	// Recoveries is the way back for who has forgotten password or account ID.
 	Recoveries Recoveries
+	// Registration lets anybody make an account; never beside Federation.
+	Registration bool
 	// Address tells where a request comes from.
 	Address func(*http.Request) netip.Addr
 	// Contacts are how support is reached from a region.
@@ -114,6 +121,9 @@ func New(cfg Config) (*Portal, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Federation != nil {
+		cfg.Registration = false
+	}
 	p := &Portal{Config: cfg, views: v, words: texts, origin: http.NewCrossOriginProtection()}
 	p.sessions = sessions{db: cfg.DB, now: cfg.Now}
 	if u, err := url.Parse(cfg.PublicURL); err == nil {
@@ -136,6 +146,11 @@ func (p *Portal) Register(mux *http.ServeMux) {
 	}
 	for pattern, h := range private {
 		mux.Handle(pattern, p.guarded(p.signedIn(h)))
+	}
+	if p.Registration {
+		for pattern, h := range p.registration() {
+			mux.Handle(pattern, p.guarded(h))
+		}
 	}
 	mux.Handle("GET /static/{file}", p.guarded(p.static))
 }
@@ -163,6 +178,18 @@ func (p *Portal) public() map[string]page {
 		"GET /check":                 p.check,
 		"GET /help":                  p.help,
 		"POST /language":             p.chooseLanguage,
+	}
+}
+
+// registration are the pages of who has no account yet.
+func (p *Portal) registration() map[string]page {
+	return map[string]page{
+		"GET /register":           p.registerForm,
+		"POST /register":          p.registerBegin,
+		"GET /register/next":      p.registerNext,
+		"POST /register/code":     p.registerCode,
+		"POST /register/again":    p.registerAgain,
+		"POST /register/password": p.registerPassword,
 	}
 }
 

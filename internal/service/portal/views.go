@@ -61,6 +61,8 @@ type view struct {
 
 	// Title is the page's title in English.
 	Title string
+	// Registration: there are pages to make an account.
+	Registration bool
 	// SignedIn: the visitor has a session.
 	SignedIn bool
 	// Ways are the second factors of who is signed in.
@@ -96,7 +98,7 @@ type refusal struct {
 // show answers with a page. status is not 200 where a form is shown again.
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.tongue = p.tongueOf(r)
-	v.Path = r.URL.Path
+	v.Path, v.Registration = r.URL.Path, p.Registration
 	if p.Federation != nil {
 		v.Provider = p.Federation.Name
 	}
@@ -129,6 +131,7 @@ var dones = map[string]string{
 	"password":           i18n.Mark("The password was changed, and every other browser signed out."),
 	"recovered":          i18n.Mark("Your new password is set, and every browser signed out. Sign in with it."),
 	"second-factor":      i18n.Mark("The second factor was changed."),
+	"registered":         i18n.Mark("Your account is made. Copy its account ID, or keep the message that it was sent in."),
 	"factor-added":       i18n.Mark("It is set up, and asked for from now on."),
 	"factor-removed":     i18n.Mark("The second factor was removed."),
 	"identifier-added":   i18n.Mark("It was added."),
