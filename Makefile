@@ -111,6 +111,15 @@ bench: build ## the figures: every benchmark beside its peer or floor (BENCH=reg
 	@test/deps.sh test
 	ACCOUNTLOCK_BIN='$(CURDIR)/bin' go test -p 1 -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...
 
+# About an hour on two cores, and 30 GB in TMPDIR.
+SCALE ?= 1000,100000,10000000
+
+.PHONY: scale
+scale: ## statements and sign-ins among up to ten million devices, beside their floors, on both databases (SCALE=sizes)
+	@test/deps.sh test scale
+	ACCOUNTLOCK_SCALE='$(SCALE)' go test -count=1 -timeout 6h -v ./test/scale
+	ACCOUNTLOCK_TEST_DB=postgres ACCOUNTLOCK_SCALE='$(SCALE)' go test -count=1 -timeout 6h -v ./test/scale
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for a while (FUZZTIME=10s)
 	@test/deps.sh build

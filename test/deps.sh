@@ -17,6 +17,7 @@ build,lint,test,demo  make                             make
 lint                  shellcheck                       shellcheck
 test                  /usr/lib/postgresql/*/bin/postgres  postgresql
 test                  gcc                              gcc
+scale                 sqlite3                          sqlite3
 test                  swtpm                            swtpm
 test                  /usr/include/stdio.h             libc6-dev
 test,demo             dbus-daemon                      dbus-daemon

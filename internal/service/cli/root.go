@@ -66,7 +66,7 @@ func rootCommand(env Env) *cobra.Command {
 		}
 		return s.noting(), func() error { return s.finish(ctx, env.Stderr) }, nil
 	})
-	for _, cmd := range []*cobra.Command{accounts, deviceCommand(at, env), supportCommand(at, env), keysCommand(at), migrateCommand(at)} {
+	for _, cmd := range []*cobra.Command{accounts, deviceCommand(at, env), supportCommand(at, env), keysCommand(at), migrateCommand(at), restoreCommand(at)} {
 		at.flags(cmd)
 		root.AddCommand(cmd)
 	}
