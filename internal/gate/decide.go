@@ -44,6 +44,9 @@ type Verdict struct {
 	Ungated bool
 	// OneCopy: one slot is whole and the other one is not.
 	OneCopy bool
+	// Settle: the record allows a reset, which is the daemon's to take back in this very
+	// boot.
+	Settle bool
 	// TPM is what the TPM says about the record.
 	TPM lock.TPM
 	// Problems are what went wrong on the way, and wishes of /etc that were not
@@ -79,7 +82,7 @@ func (p Parts) decide(path string) Verdict {
 func verdict(d lock.Decision, e lock.Evidence, cfg config.Config, problems []error) Verdict {
 	v := Verdict{
 		Status: d.Status, Rule: d.Rule, Provisioned: e.Provisioned, Ungated: cfg.Gate.Mode == config.GateNone,
-		Store: e.Store, OneCopy: e.OneCopy, TPM: e.TPM,
+		Store: e.Store, OneCopy: e.OneCopy, TPM: e.TPM, Settle: e.Record.Reset.Allowed,
 	}
 	for _, err := range problems {
 		v.Problems = append(v.Problems, err.Error())

@@ -77,6 +77,9 @@ func (g Generator) holdBack(words bootWords) error {
 		errs = append(errs, g.link(filepath.Join("/", unitDir, unit, dropIn), unit, dropIn))
 	}
 	units := append(slices.Clone(words.wants), words.unit)
+	// A cable starts these (99-systemd.rules): a target that is refused still starts what
+	// it wants.
+	units = append(units, g.hangingOn("usb-gadget")...)
 	if words.unit != "" || words.masks {
 		// Somebody may want it without the gate: not even what lets nobody in starts then.
 		units = append(units, g.wantedUnits()...)
@@ -91,15 +94,22 @@ func (g Generator) holdBack(words bootWords) error {
 
 // wantedUnits are those that a boot would start beyond what a locked device runs.
 func (g Generator) wantedUnits() []string {
+	return slices.DeleteFunc(g.hangingOn("default", "graphical", "multi-user", "sockets", "timers", "paths"), func(unit string) bool {
+		return slices.Contains(furniture, unit) || g.early(unit)
+	})
+}
+
+// hangingOn are the units that these targets want.
+func (g Generator) hangingOn(targets ...string) []string {
 	var out []string
-	for _, target := range []string{"default", "graphical", "multi-user", "sockets", "timers", "paths"} {
+	for _, target := range targets {
 		for _, dir := range unitDirs {
 			entries, err := os.ReadDir(filepath.Join(g.Root, dir, target+".target.wants"))
 			if err != nil {
 				continue
 			}
 			for _, e := range entries {
-				if !slices.Contains(furniture, e.Name()) && unitName(e.Name()) && !g.early(e.Name()) {
+				if unitName(e.Name()) {
 					out = append(out, e.Name())
 				}
 			}

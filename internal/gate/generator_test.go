@@ -123,6 +123,10 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"in-a-container-the-hosts-command-line-is-not-ours", map[string]string{
 			"proc/cmdline": "systemd.unit=rescue.target", "proc/1/cmdline": "/sbin/init\x00single\x00",
 		}, true, provisioned(), nil},
+		{"a-usb-gadget-brings-a-shell", map[string]string{
+			"etc/systemd/system/usb-gadget.target.wants/serial-getty@ttyGS0.service": "->/usr/lib/systemd/system/serial-getty@.service",
+			"usr/lib/systemd/system/usb-gadget.target.wants/adbd.service":            "->../adbd.service",
+		}, false, provisioned(), nil},
 		{"an-offline-update-is-due", map[string]string{"system-update": "->/var/lib/update"}, false, provisioned(), nil},
 		{"the-record-is-on-a-partition-that-is-not-there-yet", nil, false, provisioned(block), nil},
 		{"the-record-is-on-a-partition", map[string]string{"dev/disk/by-partlabel/frp": ""}, false, provisioned(block), nil},

@@ -47,7 +47,7 @@ func (s Service) Boot() error {
 	v := s.Decide()
 	s.say(v)
 	if v.passes() {
-		return s.open(v)
+		return errors.Join(s.open(v), s.settle(v))
 	}
 	err := s.tell(v)
 	// What the command line or a unit asked for besides goes: not one of it has
@@ -73,6 +73,15 @@ func (s Service) Again() error {
 	}
 	s.say(v)
 	return s.shut(v)
+}
+
+// settle has the daemon take back at once a reset that was allowed, and not at its
+// first check-in: until it has, a wipe would pass for that reset.
+func (s Service) settle(v Verdict) error {
+	if !v.Settle {
+		return nil
+	}
+	return s.Systemctl("start", "--no-block", "accountlockd.service")
 }
 
 // shut locks a running device: nothing new starts from now on, and what runs ends.

@@ -29,6 +29,7 @@ type machine struct {
 var (
 	openDevice = gate.Verdict{Status: lock.Status{State: lock.Linked}, Rule: "the marker matches"}
 	lostDevice = gate.Verdict{Status: lock.LockedFor(lock.Lost), Rule: "the owner marked it lost"}
+	allowed    = gate.Verdict{Status: lock.Status{State: lock.Linked}, Rule: "the marker matches", Settle: true}
 	resetOne   = gate.Verdict{Status: lock.LockedFor(lock.FactoryReset), Rule: "no marker"}
 )
 
@@ -95,6 +96,7 @@ func TestTheGateOpensAndShutsAsItReadsTheRecord(t *testing.T) {
 		{"lost: reboots", []gate.Verdict{openDevice, lostDevice}, false, "locked: lost", killed + "; " + rebooted},
 		{"lost where the vendor forbids a reboot", []gate.Verdict{openDevice, lostDevice}, true, "locked: lost", killed + "; stop debug-shell.service user.slice machine.slice; " + isolated},
 		{"found and unlocked again", []gate.Verdict{openDevice, lostDevice, openDevice}, true, "open: linked", ""},
+		{"open, and a reset is allowed still: the daemon takes that back", []gate.Verdict{allowed}, false, "open: linked", "start --no-block accountlockd.service"},
 		{"no gate is wanted", []gate.Verdict{{Status: lock.LockedFor(lock.Lost), Ungated: true}}, false, "open: lost", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
