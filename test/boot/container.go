@@ -5,6 +5,7 @@ package boot
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -71,6 +72,10 @@ func newContainer(t testing.TB, installed bool) *Container {
 	// It needs a virtual terminal, which a container has not; what counts here is
 	// whether it is started.
 	WriteFile(t, c.Root("etc/systemd/system/greetd.service.d/test.conf"), "[Service]\nExecStart=\nExecStart=/usr/bin/sleep infinity\n", 0o644)
+	// nspawn gives each boot an ID of its own by a mount over the host's, which the daemon's
+	// own view of /proc lacks: to it all boots would be one.
+	WriteFile(t, c.Root("etc/systemd/system/accountlockd.service.d/test.conf"),
+		"[Service]\nBindReadOnlyPaths=/etc/test-boot-id:/proc/sys/kernel/random/boot_id\n", 0o644)
 	t.Cleanup(func() {
 		c.Cut()
 		if err := unix.Unmount(c.path("root"), unix.MNT_DETACH); err != nil {
@@ -203,6 +208,7 @@ func (c *Container) Link(to, name string) {
 // Boot switches the device on. It does not wait for anything but PID 1.
 func (c *Container) Boot() {
 	c.t.Helper()
+	WriteFile(c.t, c.Root("etc/test-boot-id"), rand.Text()+"\n", 0o444)
 	master, slave := terminal(c.t)
 	// A container needs the unified hierarchy, and a group that is its own. Where
 	// the host has another one, only this process and what it starts see the change.
