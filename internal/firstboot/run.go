@@ -44,7 +44,7 @@ type Env struct {
 // KioskOptions are what the pages for a browser work with.
 type KioskOptions struct {
 	Session  *session.Session
-	Networks *network.Manager // nil without NetworkManager
+	Networks *network.Manager
 	Lang     *i18n.Printer
 	Region   string
 	Now      func() time.Time
@@ -144,10 +144,8 @@ func show(ctx context.Context, o options, env Env) error {
 	}
 	s := session.New(address, lang.Tag(), env.Now)
 	defer s.Close()
-	nets := network.Open(ctx, address)
-	if nets != nil {
-		defer nets.Close()
-	}
+	nets := network.New(address)
+	defer nets.Close()
 	if o.kiosk {
 		return env.Kiosk(ctx, KioskOptions{
 			Session: s, Networks: nets, Lang: lang, Region: o.region, Now: env.Now, Browser: o.browser, URLFile: o.urlFile,

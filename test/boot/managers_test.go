@@ -51,7 +51,7 @@ func apart(t *testing.T) *boot.Container {
 func awaitVerdict(t *testing.T, c *boot.Container, cause string) map[string]check {
 	t.Helper()
 	var rows map[string]check
-	c.Until("the verdict "+cause, time.Minute, func() bool {
+	c.Until("the verdict "+cause, 2*time.Minute, func() bool {
 		rows = doctor(t, c)
 		service := rows["account service"]
 		if service.Result == "skipped" { // too many questions
@@ -98,7 +98,7 @@ method=disabled
 	c.Boot()
 	settles(c, "accountlock-locked.target")
 	boot.NobodyGetsIn(t, c, "NetworkManager.service", "NetworkManager-dispatcher.service", "systemd-hostnamed.service")
-	c.Until("NetworkManager's word that all is well", time.Minute, func() bool {
+	c.Until("NetworkManager's word that all is well", 2*time.Minute, func() bool {
 		return doctor(t, c)["network interface"].detail("NetworkManager Connectivity") == "full"
 	})
 	rows := awaitVerdict(t, c, "")

@@ -138,9 +138,11 @@ func TestAWirelessNetworkIsChosenOnTheScreen(t *testing.T) {
 		t.Run("mode"+mode, func(t *testing.T) {
 			t.Parallel()
 			r := locked(t, withNetworkManager)
+			tm := r.openTerminal("80x24", []string{"TERM=xterm-256color"}, strings.Fields(mode)...)
+			// NetworkManager may be later than the screen.
+			tm.await("Support", 1)
+			tm.never("Choose a network")
 			w := r.startWireless()
-			args := strings.Fields(mode)
-			tm := r.openTerminal("80x24", []string{"TERM=xterm-256color"}, args...)
 			// On lines nothing goes away: what comes again is there once more.
 			nth := func(n int) int {
 				if enter {

@@ -49,7 +49,7 @@ const (
 // Options are what one run works with.
 type Options struct {
 	Session  *session.Session
-	Networks *network.Manager // nil without NetworkManager
+	Networks *network.Manager
 	Lang     *i18n.Printer
 	Region   string
 	Now      func() time.Time

@@ -64,7 +64,7 @@ func where(v session.View, err error) string {
 	case v.Open:
 		return "open"
 	case v.Home:
-		return "home/" + v.State.LockReason + "/" + v.State.Connectivity + "/" + v.State.DeviceID + "/" + v.State.LostMessage["message"] + "/" + strconv.Itoa(len(v.Flow.Waits()))
+		return "home/" + strconv.FormatBool(v.Networks) + "/" + v.State.LockReason + "/" + v.State.Connectivity + "/" + v.State.DeviceID + "/" + v.State.LostMessage["message"] + "/" + strconv.Itoa(len(v.Flow.Waits()))
 	}
 	return strconv.FormatBool(v.Proving) + v.Flow.Kind + "/" + v.Flow.Step + "/" + v.Flow.Error.Name + "/" + strconv.Itoa(int(v.Flow.Progress*100)) + "/" + v.Flow.Text("user-code") + v.Flow.Text("challenge")
 }
@@ -86,7 +86,7 @@ func (k *Kiosk) show(w http.ResponseWriter, r *http.Request) {
 		out.Page = page.Open(p)
 		defer k.once.Do(func() { close(k.opened) })
 	case s.Home:
-		out.Page, out.Home, out.Network = page.Home(p, s.State, s.Flow, s.At), true, k.o.Networks != nil
+		out.Page, out.Home, out.Network = page.Home(p, s.State, s.Flow, s.At), true, s.Networks
 		out.Recover = &page.Way{ID: page.WayRecover, Label: page.WayLabel(p, page.WayRecover)}
 		for _, way := range out.Ways {
 			if way.ID == page.WayRecover {
@@ -234,10 +234,6 @@ func (k *Kiosk) bring(w http.ResponseWriter, r *http.Request) {
 }
 
 func (k *Kiosk) networks(w http.ResponseWriter, r *http.Request) {
-	if k.o.Networks == nil {
-		http.Error(w, "no such page", http.StatusNotFound)
-		return
-	}
 	list, err := k.o.Networks.List(r.Context())
 	if err != nil {
 		k.act(w, r, err)
@@ -260,7 +256,7 @@ func (k *Kiosk) join(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	list := k.list
 	k.mu.Unlock()
-	if err != nil || n < 0 || n >= len(list) || k.o.Networks == nil {
+	if err != nil || n < 0 || n >= len(list) {
 		http.Error(w, "no such network", http.StatusBadRequest)
 		return
 	}

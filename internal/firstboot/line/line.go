@@ -131,7 +131,7 @@ func (m *Mode) way(w page.Way) choice {
 // tools are the screen's own pages.
 func (m *Mode) tools() []choice {
 	var out []choice
-	if m.Networks != nil {
+	if m.at.Networks {
 		out = append(out, choice{m.Lang.T("Choose a network"), m.networks})
 	}
 	out = append(out, choice{m.Lang.T("What works and what does not"), m.diagnosis},
@@ -338,7 +338,7 @@ func (m *Mode) watch(ctx context.Context, stop func()) bool {
 func differ(a, b session.View) bool {
 	return a.Open != b.Open || a.Home != b.Home || a.State.LockReason != b.State.LockReason ||
 		!reflect.DeepEqual(a.State.LostMessage, b.State.LostMessage) ||
-		a.Home && (a.State.Connectivity != b.State.Connectivity || a.State.DeviceID != b.State.DeviceID) ||
+		a.Home && (a.Networks != b.Networks || a.State.Connectivity != b.State.Connectivity || a.State.DeviceID != b.State.DeviceID) ||
 		!a.Home && (a.Flow.Step != b.Flow.Step || a.Flow.Error != b.Flow.Error)
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -22,14 +23,16 @@ import (
 	"github.com/accountlock/accountlock/internal/i18n"
 )
 
+// Name is NetworkManager's on the bus.
+const Name = "org.freedesktop.NetworkManager"
+
 // https://networkmanager.dev/docs/api/latest/spec.html
 const (
-	nmName   = "org.freedesktop.NetworkManager"
 	nmPath   = dbus.ObjectPath("/org/freedesktop/NetworkManager")
-	nmDevice = nmName + ".Device"
-	nmWifi   = nmName + ".Device.Wireless"
-	nmAP     = nmName + ".AccessPoint"
-	nmActive = nmName + ".Connection.Active"
+	nmDevice = Name + ".Device"
+	nmWifi   = Name + ".Device.Wireless"
+	nmAP     = Name + ".AccessPoint"
+	nmActive = Name + ".Connection.Active"
 
 	deviceTypeWifi  = 2
 	activeActivated = 2
@@ -91,29 +94,65 @@ func ErrUnsupported() error {
 		"Choose another network, or plug in a cable.")
 }
 
-// Manager is NetworkManager on the system bus.
-type Manager struct{ client *busclient.Client }
-
-// Open connects to the bus; nil where NetworkManager does not run.
-func Open(ctx context.Context, address string) *Manager {
-	c, err := busclient.Dial(ctx, address, false)
-	if err != nil {
-		return nil
-	}
+// Runs reports whether NetworkManager has its name on the bus. It is not started by
+// being asked.
+func Runs(ctx context.Context, c *busclient.Client) bool {
 	var owned bool
-	if c.Call(ctx, busclient.BusIface, "/org/freedesktop/DBus", busclient.BusIface+".NameHasOwner", []any{&owned}, nmName) != nil || !owned {
-		c.Close()
-		return nil
-	}
-	go func() { // nothing here waits for a signal
-		for range c.Signals {
-		}
-	}()
-	return &Manager{c}
+	err := c.Call(ctx, busclient.BusIface, "/org/freedesktop/DBus", busclient.BusIface+".NameHasOwner", []any{&owned}, Name)
+	return err == nil && owned
 }
 
+// Manager is NetworkManager on the system bus, whenever it runs. It is safe for
+// concurrent use.
+type Manager struct {
+	address string
+
+	mu     sync.Mutex
+	client *busclient.Client
+}
+
+// New returns a Manager on the bus at an address, which is connected to when
+// there is something to ask.
+func New(address string) *Manager { return &Manager{address: address} }
+
 // Close ends the connection.
-func (m *Manager) Close() { m.client.Close() }
+func (m *Manager) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.client != nil {
+		m.client.Close()
+		m.client = nil
+	}
+}
+
+// connect returns the connection, made anew where it was lost.
+func (m *Manager) connect(ctx context.Context) (conn, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.client == nil {
+		c, err := busclient.Dial(ctx, m.address, false)
+		if err != nil {
+			return conn{}, err
+		}
+		m.client = c
+		go m.drain(c)
+	}
+	return conn{m.client}, nil
+}
+
+// drain takes the signals, for which nothing here waits, until the connection ends.
+func (m *Manager) drain(c *busclient.Client) {
+	for range c.Signals {
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.client == c {
+		m.client = nil
+	}
+}
+
+// conn is one connection.
+type conn struct{ client *busclient.Client }
 
 const (
 	scanTime = 4 * time.Second
@@ -125,18 +164,22 @@ const (
 // List scans, and returns the networks in reach, the strongest first, each name
 // once.
 func (m *Manager) List(ctx context.Context) ([]Network, error) {
+	c, err := m.connect(ctx)
+	if err != nil {
+		return nil, trouble(err)
+	}
 	var devices []dbus.ObjectPath
-	if err := m.client.Call(ctx, nmName, nmPath, nmName+".GetDevices", []any{&devices}); err != nil {
+	if err := c.client.Call(ctx, Name, nmPath, Name+".GetDevices", []any{&devices}); err != nil {
 		return nil, trouble(err)
 	}
 	best := map[string]Network{}
 	for _, d := range devices {
 		var kind uint32
-		if m.get(ctx, d, nmDevice, "DeviceType", &kind) != nil || kind != deviceTypeWifi {
+		if c.get(ctx, d, nmDevice, "DeviceType", &kind) != nil || kind != deviceTypeWifi {
 			continue
 		}
-		m.scan(ctx, d)
-		if err := m.points(ctx, d, best); err != nil {
+		c.scan(ctx, d)
+		if err := c.points(ctx, d, best); err != nil {
 			return nil, trouble(err)
 		}
 	}
@@ -152,14 +195,14 @@ func (m *Manager) List(ctx context.Context) ([]Network, error) {
 
 // scan asks for a fresh look and gives it a moment. A refusal, such as one for
 // asking too often, leaves what was seen before.
-func (m *Manager) scan(ctx context.Context, d dbus.ObjectPath) {
+func (c conn) scan(ctx context.Context, d dbus.ObjectPath) {
 	var before, now int64
-	_ = m.get(ctx, d, nmWifi, "LastScan", &before)
-	if m.client.Call(ctx, nmName, d, nmWifi+".RequestScan", nil, map[string]dbus.Variant{}) != nil {
+	_ = c.get(ctx, d, nmWifi, "LastScan", &before)
+	if c.client.Call(ctx, Name, d, nmWifi+".RequestScan", nil, map[string]dbus.Variant{}) != nil {
 		return
 	}
 	for end := time.Now().Add(scanTime); time.Now().Before(end); {
-		if m.get(ctx, d, nmWifi, "LastScan", &now) != nil || now != before {
+		if c.get(ctx, d, nmWifi, "LastScan", &now) != nil || now != before {
 			return
 		}
 		if pause(ctx, 250*time.Millisecond) != nil {
@@ -179,15 +222,15 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (m *Manager) points(ctx context.Context, d dbus.ObjectPath, best map[string]Network) error {
+func (c conn) points(ctx context.Context, d dbus.ObjectPath, best map[string]Network) error {
 	var points []dbus.ObjectPath
-	if err := m.client.Call(ctx, nmName, d, nmWifi+".GetAllAccessPoints", []any{&points}); err != nil {
+	if err := c.client.Call(ctx, Name, d, nmWifi+".GetAllAccessPoints", []any{&points}); err != nil {
 		return err
 	}
 	var active dbus.ObjectPath
-	_ = m.get(ctx, d, nmWifi, "ActiveAccessPoint", &active)
+	_ = c.get(ctx, d, nmWifi, "ActiveAccessPoint", &active)
 	for _, ap := range points[:min(len(points), 500)] {
-		props, err := m.client.Properties(ctx, nmName, ap, nmAP)
+		props, err := c.client.Properties(ctx, Name, ap, nmAP)
 		if err != nil {
 			continue // it went out of reach
 		}
@@ -219,6 +262,10 @@ func securityOf(flags, keys uint32) security {
 // Join connects the device to a network. It returns when the connection stands,
 // or with what kept it from standing.
 func (m *Manager) Join(ctx context.Context, n Network, passphrase []byte) error {
+	c, err := m.connect(ctx)
+	if err != nil {
+		return trouble(err)
+	}
 	settings := map[string]map[string]dbus.Variant{}
 	if n.NeedsPassphrase() {
 		mgmt := "wpa-psk"
@@ -232,15 +279,15 @@ func (m *Manager) Join(ctx context.Context, n Network, passphrase []byte) error 
 		}
 	}
 	var saved, active dbus.ObjectPath
-	err := m.client.Call(ctx, nmName, nmPath, nmName+".AddAndActivateConnection", []any{&saved, &active}, settings, n.device, n.ap)
+	err = c.client.Call(ctx, Name, nmPath, Name+".AddAndActivateConnection", []any{&saved, &active}, settings, n.device, n.ap)
 	if err != nil {
 		return trouble(err)
 	}
 	for end := time.Now().Add(joinTime); time.Now().Before(end); {
 		var state uint32
-		if err := m.get(ctx, active, nmActive, "State", &state); err != nil || state >= activeGone {
+		if err := c.get(ctx, active, nmActive, "State", &state); err != nil || state >= activeGone {
 			// A wrong passphrase must not be tried again at each start.
-			_ = m.client.Call(ctx, nmName, saved, nmName+".Settings.Connection.Delete", nil)
+			_ = c.client.Call(ctx, Name, saved, Name+".Settings.Connection.Delete", nil)
 			return busclient.Failed(fault.NetworkUnavailable, "The network did not take the device.", "Check the passphrase, or choose another network.")
 		}
 		if state == activeActivated {
@@ -253,9 +300,9 @@ func (m *Manager) Join(ctx context.Context, n Network, passphrase []byte) error 
 	return busclient.Failed(fault.NetworkUnavailable, "The network did not answer in time.", "Move closer to it, or choose another network.")
 }
 
-func (m *Manager) get(ctx context.Context, path dbus.ObjectPath, iface, name string, out any) error {
+func (c conn) get(ctx context.Context, path dbus.ObjectPath, iface, name string, out any) error {
 	var v dbus.Variant
-	if err := m.client.Call(ctx, nmName, path, busclient.PropsIface+".Get", []any{&v}, iface, name); err != nil {
+	if err := c.client.Call(ctx, Name, path, busclient.PropsIface+".Get", []any{&v}, iface, name); err != nil {
 		return err
 	}
 	return v.Store(out)
@@ -267,7 +314,7 @@ func trouble(err error) error {
 		return err
 	}
 	f := busclient.AsFailure(err)
-	if busclient.Denied(f.Name) || f.Name == nmName+".PermissionDenied" {
+	if busclient.Denied(f.Name) || f.Name == Name+".PermissionDenied" {
 		return busclient.Failed(fault.NotAuthorized, "This device does not let its first-boot screen choose a network.", "Plug in a cable, or use an offline code.")
 	}
 	return busclient.Failed(fault.NetworkUnavailable, "NetworkManager did not do it.", "Try again, or plug in a cable.")

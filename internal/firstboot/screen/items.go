@@ -70,7 +70,7 @@ func (m *model) homeItems(p page.Page) []item {
 	if !recover {
 		out = append(out, m.wayItem(page.Way{ID: page.WayRecover, Label: page.WayLabel(m.o.Lang, page.WayRecover)}))
 	}
-	if m.o.Networks != nil {
+	if m.view.Networks {
 		out = append(out, m.doItem(m.o.Lang.T("Choose a network"), m.networks))
 	}
 	out = append(out, m.doItem(m.o.Lang.T("What works and what does not"), m.diagnosis),

@@ -24,7 +24,7 @@ import (
 // Options are what one run works with.
 type Options struct {
 	Session  *session.Session
-	Networks *network.Manager // nil without NetworkManager
+	Networks *network.Manager
 	Lang     *i18n.Printer
 	// Languages are those that the terminal can write.
 	Languages []i18n.Language

@@ -17,6 +17,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/firstboot/network"
 	"github.com/accountlock/accountlock/internal/firstboot/page"
 	"github.com/accountlock/accountlock/internal/firstboot/ticket"
 	"github.com/accountlock/accountlock/internal/proofofwork"
@@ -49,6 +50,8 @@ type View struct {
 	Open bool
 	// Home: the person is at the first page.
 	Home bool
+	// Networks can be chosen: NetworkManager runs.
+	Networks bool
 	// Flow is the flow as it stands.
 	Flow busclient.Snapshot
 	// Proving: the check that a person is there is being solved.
@@ -90,6 +93,8 @@ func (s *Session) connect(ctx context.Context) (*busclient.Client, error) {
 		{dbus.WithMatchSender(busclient.Name), dbus.WithMatchObjectPath(busclient.ManagerPath)},
 		{dbus.WithMatchSender(busclient.BusIface), dbus.WithMatchInterface(busclient.BusIface),
 			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busclient.Name)},
+		{dbus.WithMatchSender(busclient.BusIface), dbus.WithMatchInterface(busclient.BusIface),
+			dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, network.Name)},
 	} {
 		if err := c.Watch(ctx, rule...); err != nil {
 			c.Close()
@@ -153,6 +158,7 @@ func (s *Session) Look(ctx context.Context) (View, error) {
 		}
 		return View{}, err
 	}
+	v.Networks = network.Runs(ctx, c)
 	switch v.State.State {
 	case "unlinked", "linked", "signed-out":
 		v.Open = true
