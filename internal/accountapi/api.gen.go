@@ -310,6 +310,22 @@ type BeginRequest struct {
 	Region *string `json:"region,omitempty"`
 }
 
+// CaseRequest defines model for CaseRequest.
+type CaseRequest struct {
+	// Challenge What the device shows for an offline code or a ticket.
+	Challenge *string `json:"challenge,omitempty"`
+
+	// Locale BCP 47.
+	Locale *string `json:"locale,omitempty"`
+	Region *string `json:"region,omitempty"`
+}
+
+// CaseResponse defines model for CaseResponse.
+type CaseResponse struct {
+	// CaseNumber Short, and readable aloud. It is a name and no secret.
+	CaseNumber string `json:"case_number"`
+}
+
 // Claims The payload of a grant or a statement.
 type Claims struct {
 	// Aud The device ID.
@@ -584,6 +600,11 @@ type EnrolDeviceParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// OpenCaseParams defines parameters for OpenCase.
+type OpenCaseParams struct {
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // ReportEventsParams defines parameters for ReportEvents.
 type ReportEventsParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
@@ -621,12 +642,18 @@ type GetKeysParams struct {
 
 // GetSupportParams defines parameters for GetSupport.
 type GetSupportParams struct {
+	// Locale BCP 47; whom one can speak to in it comes first.
+	Locale *string `form:"locale,omitempty" json:"locale,omitempty"`
+
 	// Region ISO 3166-1 alpha-2; empty is everywhere.
 	Region *string `form:"region,omitempty" json:"region,omitempty"`
 }
 
 // EnrolDeviceJSONRequestBody defines body for EnrolDevice for application/json ContentType.
 type EnrolDeviceJSONRequestBody = EnrolRequest
+
+// OpenCaseJSONRequestBody defines body for OpenCase for application/json ContentType.
+type OpenCaseJSONRequestBody = CaseRequest
 
 // ReportEventsJSONRequestBody defines body for ReportEvents for application/json ContentType.
 type ReportEventsJSONRequestBody = EventsRequest
@@ -748,6 +775,32 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
 	EnrolDevice(ctx context.Context, params *EnrolDeviceParams, body EnrolDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OpenCaseWithBody Open a support case for this device, or find the one that is open.
+	//
+	// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+	// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+	// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+	// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+	// the device changes by it. A service whose support has no cases answers 404.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+	OpenCaseWithBody(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OpenCase Open a support case for this device, or find the one that is open.
+	//
+	// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+	// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+	// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+	// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+	// the device changes by it. A service whose support has no cases answers 404.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+	OpenCase(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, body OpenCaseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReportEventsWithBody What happened on the device, for the owner's list of events.
 	//
@@ -960,7 +1013,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/keys (the `GetKeys` operationId).
 	GetKeys(ctx context.Context, params *GetKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSupport Contacts for a region.
+	// GetSupport Contacts for a region and a language.
 	//
 	// Corresponds with GET /v1/support (the `GetSupport` operationId).
 	GetSupport(ctx context.Context, params *GetSupportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1041,6 +1094,52 @@ func (c *Client) EnrolDeviceWithBody(ctx context.Context, params *EnrolDevicePar
 // Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
 func (c *Client) EnrolDevice(ctx context.Context, params *EnrolDeviceParams, body EnrolDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEnrolDeviceRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OpenCaseWithBody Open a support case for this device, or find the one that is open.
+//
+// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+// the device changes by it. A service whose support has no cases answers 404.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+func (c *Client) OpenCaseWithBody(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOpenCaseRequestWithBody(c.Server, deviceId, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OpenCase Open a support case for this device, or find the one that is open.
+//
+// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+// the device changes by it. A service whose support has no cases answers 404.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+func (c *Client) OpenCase(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, body OpenCaseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOpenCaseRequest(c.Server, deviceId, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1372,7 +1471,7 @@ func (c *Client) GetKeys(ctx context.Context, params *GetKeysParams, reqEditors 
 	return c.Client.Do(req)
 }
 
-// GetSupport Contacts for a region.
+// GetSupport Contacts for a region and a language.
 //
 // Corresponds with GET /v1/support (the `GetSupport` operationId).
 func (c *Client) GetSupport(ctx context.Context, params *GetSupportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1489,6 +1588,66 @@ func NewEnrolDeviceRequestWithBody(server string, params *EnrolDeviceParams, con
 	}
 
 	operationPath := fmt.Sprintf("/v1/devices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewOpenCaseRequest calls the generic OpenCase builder with application/json body
+func NewOpenCaseRequest(server string, deviceId DeviceID, params *OpenCaseParams, body OpenCaseJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewOpenCaseRequestWithBody(server, deviceId, params, "application/json", bodyReader)
+}
+
+// NewOpenCaseRequestWithBody constructs an http.Request for the OpenCase method, with any body, and a specified content type
+func NewOpenCaseRequestWithBody(server string, deviceId DeviceID, params *OpenCaseParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device_id", deviceId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/cases", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1930,6 +2089,18 @@ func NewGetSupportRequest(server string, params *GetSupportParams) (*http.Reques
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
+		if params.Locale != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "locale", *params.Locale, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Region != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "region", *params.Region, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -2040,6 +2211,32 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
 	EnrolDeviceWithResponse(ctx context.Context, params *EnrolDeviceParams, body EnrolDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*EnrolDeviceResponse, error)
+
+	// OpenCaseWithBodyWithResponse Open a support case for this device, or find the one that is open.
+	//
+	// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+	// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+	// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+	// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+	// the device changes by it. A service whose support has no cases answers 404.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+	OpenCaseWithBodyWithResponse(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OpenCaseResponse, error)
+
+	// OpenCaseWithResponse Open a support case for this device, or find the one that is open.
+	//
+	// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+	// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+	// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+	// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+	// the device changes by it. A service whose support has no cases answers 404.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+	OpenCaseWithResponse(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, body OpenCaseJSONRequestBody, reqEditors ...RequestEditorFn) (*OpenCaseResponse, error)
 
 	// ReportEventsWithBodyWithResponse What happened on the device, for the owner's list of events.
 	//
@@ -2258,7 +2455,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/keys (the `GetKeys` operationId).
 	GetKeysWithResponse(ctx context.Context, params *GetKeysParams, reqEditors ...RequestEditorFn) (*GetKeysResponse, error)
 
-	// GetSupportWithResponse Contacts for a region.
+	// GetSupportWithResponse Contacts for a region and a language.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2410,6 +2607,54 @@ func (r EnrolDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EnrolDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type OpenCaseResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CaseResponse
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r OpenCaseResponse) GetJSON200() *CaseResponse {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r OpenCaseResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r OpenCaseResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OpenCaseResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OpenCaseResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OpenCaseResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -2857,6 +3102,44 @@ func (c *ClientWithResponses) EnrolDeviceWithResponse(ctx context.Context, param
 	return ParseEnrolDeviceResponse(rsp)
 }
 
+// OpenCaseWithBodyWithResponse Open a support case for this device, or find the one that is open.
+//
+// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+// the device changes by it. A service whose support has no cases answers 404.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+func (c *ClientWithResponses) OpenCaseWithBodyWithResponse(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OpenCaseResponse, error) {
+	rsp, err := c.OpenCaseWithBody(ctx, deviceId, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOpenCaseResponse(rsp)
+}
+
+// OpenCaseWithResponse Open a support case for this device, or find the one that is open.
+//
+// For an owner who has no other way in: the answer's number is read out to support, who find by it the device and the
+// challenge that it shows. A pending key may ask too, and the service keeps that the device has not proven itself. Asked
+// again, it keeps the newest challenge. The account's owner is told when a case begins and can stop it (`Declined` for a
+// day then). A device that belongs to nobody is refused with `NotLinked`, too many cases with `RateLimited`. Nothing on
+// the device changes by it. A service whose support has no cases answers 404.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{device_id}/cases (the `OpenCase` operationId).
+func (c *ClientWithResponses) OpenCaseWithResponse(ctx context.Context, deviceId DeviceID, params *OpenCaseParams, body OpenCaseJSONRequestBody, reqEditors ...RequestEditorFn) (*OpenCaseResponse, error) {
+	rsp, err := c.OpenCase(ctx, deviceId, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOpenCaseResponse(rsp)
+}
+
 // ReportEventsWithBodyWithResponse What happened on the device, for the owner's list of events.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3140,7 +3423,7 @@ func (c *ClientWithResponses) GetKeysWithResponse(ctx context.Context, params *G
 	return ParseGetKeysResponse(rsp)
 }
 
-// GetSupportWithResponse Contacts for a region.
+// GetSupportWithResponse Contacts for a region and a language.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3217,6 +3500,39 @@ func ParseEnrolDeviceResponse(rsp *http.Response) (*EnrolDeviceResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest EnrolResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseOpenCaseResponse parses an HTTP response from a OpenCaseWithResponse call
+func ParseOpenCaseResponse(rsp *http.Response) (*OpenCaseResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OpenCaseResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CaseResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -84,7 +84,7 @@ func promptMap(p flow.Prompt, lang *i18n.Printer) map[string]dbus.Variant {
 	}
 	for key, s := range map[string]string{
 		"account-hint": p.AccountHint, "captcha": p.Captcha, "sent-to": p.SentTo, "recovery-code": p.RecoveryCode,
-		"challenge": p.Challenge, "uri": p.URI, "uri-complete": p.URIComplete, "user-code": p.UserCode,
+		"challenge": p.Challenge, "case-number": p.CaseNumber, "uri": p.URI, "uri-complete": p.URIComplete, "user-code": p.UserCode,
 	} {
 		if s != "" {
 			out[key] = dbus.MakeVariant(s)

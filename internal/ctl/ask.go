@@ -134,6 +134,7 @@ var ways = map[string]string{
 	"offline-code":  "use an offline code",
 	"recovery-code": "use the recovery code",
 	"recover":       "recover a forgotten password or account ID",
+	"support":       "ask support to open a case",
 }
 
 // menu offers what else can be done at this step: nil goes on with it.

@@ -74,7 +74,7 @@ func (a *app) flowCommand(f flowCommand) *cobra.Command {
 	flags.StringVar(&o.passwordFile, "password-file", "", "read the password from `FILE`; - is standard input")
 	flags.StringVar(&o.codeFile, "code-file", "", "read the code from `FILE`; - is standard input")
 	flags.BoolVar(&o.yes, "yes", false, "confirm on a terminal too what the flow asks to confirm")
-	flags.StringVar(&o.method, "method", "", "take another way: `NAME` is password, approve, offline-code, recovery-code or recover")
+	flags.StringVar(&o.method, "method", "", "take another way: `NAME` is password, approve, offline-code, recovery-code, recover or support")
 	flags.StringVar(&o.locale, "locale", a.env.locale(), "the person's language, as BCP 47 writes it")
 	flags.StringVar(&o.region, "region", "", "the person's region, as ISO 3166-1 writes it")
 	if f.method == "Unlock" {
@@ -88,7 +88,7 @@ func (a *app) flowCommand(f flowCommand) *cobra.Command {
 	// What the environment says is no default to print in a manual.
 	flags.Lookup("locale").DefValue = ""
 	for flag, words := range map[string][]string{
-		"method": {"password", "approve", "offline-code", "recovery-code", "recover"},
+		"method": {"password", "approve", "offline-code", "recovery-code", "recover", "support"},
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	}

@@ -120,7 +120,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 		o.Log.Error("cannot use the account service's configuration", "error", serr)
 	}
 	p.keeper = flow.NewKeeper(flow.Ports{
-		Conversation: p.service, Registry: p.service, Tickets: p.service, Trust: p.service,
+		Conversation: p.service, Registry: p.service, Tickets: p.service, Cases: p.service, Trust: p.service,
 		Record: store, Marker: marker,
 		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,

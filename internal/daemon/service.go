@@ -18,6 +18,7 @@ type service interface {
 	flow.Conversation
 	flow.Registry
 	flow.Tickets
+	flow.Cases
 	flow.Trust
 	bus.Supporter
 	Close()
@@ -100,6 +101,10 @@ func (a absent) Report(context.Context, flow.Credentials, string, []flow.Event) 
 
 func (a absent) Ticket(context.Context, string, string, string) (flow.Grant, error) {
 	return flow.Grant{}, a.refusal()
+}
+
+func (a absent) OpenCase(context.Context, flow.Credentials, flow.Case) (string, error) {
+	return "", a.refusal()
 }
 
 func (a absent) Support(context.Context, string) ([]flow.Contact, error) { return nil, a.refusal() }

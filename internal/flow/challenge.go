@@ -45,7 +45,7 @@ func (f *Flow) byOfflineCode(ctx context.Context, typed secret.Bytes) error {
 	}
 	// The challenge may be another one now.
 	if p, perr := k.challengePrompt(); perr == nil {
-		f.show(StepOffline, p)
+		f.show(StepOffline, f.inCase(p))
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func code(f *flow.Flow, c string) error {
 func TestAnOfflineCodeOpensWithoutANetworkAndOnce(t *testing.T) {
 	w, d, _ := lockedWithCode(t)
 	f, challenge := offline(t, d)
-	if got := strings.Join(f.View().Methods, " "); got != "password approve offline-code recovery-code recover" {
+	if got := strings.Join(f.View().Methods, " "); got != "password approve offline-code recovery-code recover support" {
 		t.Fatalf("the ways open are %q", got)
 	}
 	right := w.respond(t, challenge)

@@ -271,7 +271,13 @@ func (f *Flow) rehearse(n pendingNonce) error {
 
 // confirm takes the person's consent.
 func (f *Flow) confirm(ctx context.Context, a answer) error {
-	if !a.confirm {
+	switch asked := f.askedForCase(); {
+	case asked && !a.confirm:
+		f.leaveCase()
+		return nil
+	case asked:
+		return f.openCase(ctx)
+	case !a.confirm:
 		f.cancelClaimed()
 		return nil
 	}

@@ -86,6 +86,8 @@ type Flow struct {
 	checked *pendingNonce
 	// recovering: a forgotten password is being recovered.
 	recovering bool
+	// asking, under mu: the person is asked whether support shall open a case.
+	asking bool
 	// polling, under mu, ends the waiting for an approval; nil for none.
 	polling context.CancelFunc
 }
@@ -139,7 +141,10 @@ func (f *Flow) methods() []string {
 			out = append(out, methodRecovery)
 		}
 	}
-	return append(out, methodRecover)
+	if out = append(out, methodRecover); f.kind == lock.KindUnlock {
+		out = append(out, methodSupport)
+	}
+	return out
 }
 
 // over reports whether the flow has ended.
@@ -292,7 +297,7 @@ func (f *Flow) choose(method string) error {
 		f.m.endRemote(f.remote.FlowID)
 		f.remote, f.told = Remote{}, false
 	}
-	f.step, f.prompt = step, prompt
+	f.step, f.prompt, f.asking = step, prompt, method == methodSupport
 	if now := method == methodRecover; now != f.recovering {
 		f.recovering, f.remote = now, Remote{}
 	}
@@ -323,6 +328,8 @@ func (f *Flow) entry(method string) (Step, Prompt, error) {
 		return StepOffline, p, err
 	case methodRecovery:
 		return StepRecovery, recoveryPrompt(f.m.keeper.Snapshot()), nil
+	case methodSupport:
+		return StepConfirm, casePrompt(f.m.keeper.Snapshot()), nil
 	case methodRecover:
 		return StepIdentify, recoverPrompt(f.m.keeper.Snapshot()), nil
 	default:

@@ -213,6 +213,7 @@ type Ports struct {
 	Conversation Conversation
 	Registry     Registry
 	Tickets      Tickets
+	Cases        Cases
 	Trust        Trust
 	Record       RecordStore
 	Marker       MarkerStore

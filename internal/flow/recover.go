@@ -80,7 +80,7 @@ func (f *Flow) waited() {
 	ctx, cancel := context.WithTimeout(f.m.ctx, answerTime)
 	defer cancel()
 	f.mu.Lock()
-	if f.step != StepWait || f.busy {
+	if f.step != StepWait || f.busy || !f.recovering {
 		f.mu.Unlock()
 		return
 	}

@@ -56,6 +56,7 @@ type Prompt struct {
 	RecoveryCode   string
 	RecoveryGroups []uint32
 	Challenge      string
+	CaseNumber     string
 	// URI, URIComplete and UserCode are where and by what an owner approves.
 	URI, URIComplete, UserCode string
 	Expires                    int64

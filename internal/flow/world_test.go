@@ -49,6 +49,8 @@ type world struct {
 	// fail makes the named port refuse.
 	fail map[string]error
 	svc  fakeService
+	// cases are what support was asked.
+	cases []flow.Case
 
 	// trip ends the daemon at the n-th effect, as kill -9 would.
 	trip  int
@@ -149,6 +151,14 @@ func (w *world) Trigger(context.Context) error {
 }
 
 // Ticket takes "signed.CHALLENGE.PURPOSE" for a ticket.
+// OpenCase implements flow.Cases.
+func (w *world) OpenCase(_ context.Context, c flow.Credentials, k flow.Case) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cases = append(w.cases, k)
+	return "482-177-35" + fmt.Sprint(len(c.ID)%10), w.fail["case"]
+}
+
 func (w *world) Ticket(_ context.Context, _, ticket, challenge string) (flow.Grant, error) {
 	parts := strings.Split(ticket, ".")
 	if len(parts) != 3 || parts[0] != "signed" || parts[1] != challenge {
@@ -202,7 +212,7 @@ func (w *world) boot(t testing.TB) *daemon {
 	since := new(time.Duration)
 	log := slog.New(slog.DiscardHandler)
 	k := flow.NewKeeper(flow.Ports{
-		Conversation: conversation{w}, Registry: registry{w}, Tickets: w, Trust: w, Record: w, Marker: markerPort{w},
+		Conversation: conversation{w}, Registry: registry{w}, Tickets: w, Cases: w, Trust: w, Record: w, Marker: markerPort{w},
 		Gate: w, Resetter: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{cmp.Or(w.bootID, "boot"), since}, Hardware: w, Random: rand.Reader,
 	}, e, log)
 	ctx, cancel := context.WithCancel(context.Background())

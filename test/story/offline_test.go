@@ -45,7 +45,7 @@ func TestTheRecoveryCodeOpensADeviceWithoutANetworkOnce(t *testing.T) {
 	r.reset()
 	r.wantState("locked factory-reset")
 	c := r.begin("Unlock")
-	if got := strings.Join(c.get("Methods").Value().([]string), " "); got != "password approve offline-code recovery-code recover" {
+	if got := strings.Join(c.get("Methods").Value().([]string), " "); got != "password approve offline-code recovery-code recover support" {
 		t.Fatalf("the ways open are %q", got)
 	}
 	if err := c.obj.Call("org.accountlock.AccountLock1.Flow.Choose", 0, "recovery-code").Err; err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +61,30 @@ func (c *Client) State(ctx context.Context, creds flow.Credentials, linkID strin
 		return lock.Statement{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	return c.statement(ctx, r.JSON200.Statement, creds.ID, n)
+}
+
+// caseNumber is what is shown and read out of a case's number.
+var caseNumber = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z -]{0,31}$`)
+
+// OpenCase implements flow.Cases.
+func (c *Client) OpenCase(ctx context.Context, creds flow.Credentials, k flow.Case) (string, error) {
+	var body accountapi.CaseRequest
+	for value, into := range map[*string]**string{&k.Challenge: &body.Challenge, &k.Locale: &body.Locale, &k.Region: &body.Region} {
+		if *value != "" {
+			*into = value
+		}
+	}
+	r, err := c.api.OpenCaseWithResponse(with(ctx, creds), creds.ID, &accountapi.OpenCaseParams{IdempotencyKey: newKey()}, body)
+	if err != nil {
+		return "", c.diagnose(ctx, err)
+	}
+	if r.JSON200 == nil {
+		return "", c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	if !caseNumber.MatchString(r.JSON200.CaseNumber) {
+		return "", c.malformed(r.HTTPResponse, "no case number")
+	}
+	return r.JSON200.CaseNumber, nil
 }
 
 // Begin implements flow.Conversation.

@@ -90,6 +90,7 @@ var wayLabels = []Way{
 	{"offline-code", i18n.Mark("Use an offline code, without a network")},
 	{"recovery-code", i18n.Mark("Use the recovery code you wrote down")},
 	{WayRecover, i18n.Mark("Recover a forgotten password or account ID")},
+	{WaySupport, i18n.Mark("Ask support to help")},
 }
 
 // Ways words the ways that a flow offers, in the menu's order; one that takes no

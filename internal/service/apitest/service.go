@@ -202,7 +202,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 // NewAPI returns one more server on the service's database.
 func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
 	t.Helper()
-	support := []httpapi.Contact{
+	contacts := []httpapi.Contact{
 		{SupportContact: accountapi.SupportContact{Kind: accountapi.Email, Label: "Everywhere", Address: "help@example.org"}},
 		{Region: "GB", SupportContact: accountapi.SupportContact{Kind: accountapi.Phone, Label: "Britain", Address: "+442079460000"}},
 	}
@@ -211,15 +211,17 @@ func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
 		Offline: s.Offline, Captcha: s.Captcha, Approvals: s.Approvals, Recoveries: s.Recoveries, Factors: s.Factors, Registration: true,
 		PublicURL: "https://accounts.example.org",
 		Address:   func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, nil) },
-		Contacts:  func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(support, region) },
+		Contacts: func(region, locale string) []accountapi.SupportContact {
+			return httpapi.ContactsFor(contacts, region, locale)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return httpapi.New(httpapi.Config{
-		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices,
+		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Cases: s.Cases,
 		Secret: s.Secret, Log: log, Now: s.Clock.Now,
-		Support: support, Portal: pages,
+		Support: contacts, Portal: pages,
 	})
 }
 

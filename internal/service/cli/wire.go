@@ -185,14 +185,16 @@ func (s *service) server() (*httpapi.Server, error) {
 		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
 		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals, Recoveries: s.recoveries, Factors: s.factors,
 		Federation: s.federation, Registration: s.cfg.Portal.Registration,
-		Address:  func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
-		Contacts: func(region string) []accountapi.SupportContact { return httpapi.ContactsFor(s.cfg.Contacts(), region) },
+		Address: func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
+		Contacts: func(region, locale string) []accountapi.SupportContact {
+			return httpapi.ContactsFor(s.cfg.Contacts(), region, locale)
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return httpapi.New(httpapi.Config{
-		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices,
+		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices, Cases: s.cases,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
 		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
 	}), nil

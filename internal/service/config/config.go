@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/text/language"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
@@ -111,10 +112,12 @@ type Portal struct {
 // Contact is one way to reach support.
 type Contact struct {
 	// Region is ISO 3166-1 alpha-2; empty is everywhere.
-	Region  string `toml:"region"`
-	Kind    string `toml:"kind"`
-	Label   string `toml:"label"`
-	Address string `toml:"address"`
+	Region string `toml:"region"`
+	// Language is what one can speak there (BCP 47); empty is any, or not said.
+	Language string `toml:"language"`
+	Kind     string `toml:"kind"`
+	Label    string `toml:"label"`
+	Address  string `toml:"address"`
 }
 
 // Default returns the configuration that a file adds to.
@@ -243,6 +246,11 @@ func (c Config) Check() error {
 		if s.Region != "" && !regionPattern.MatchString(s.Region) {
 			return bad(fmt.Sprintf("support contact %d: region must be ISO 3166-1 alpha-2", i+1))
 		}
+		if s.Language != "" {
+			if _, err := language.Parse(s.Language); err != nil {
+				return bad(fmt.Sprintf("support contact %d: language must be BCP 47, such as de or pt-BR", i+1))
+			}
+		}
 	}
 	return nil
 }
@@ -307,7 +315,7 @@ func (c Config) HashParams() account.HashParams {
 func (c Config) Contacts() []httpapi.Contact {
 	out := make([]httpapi.Contact, 0, len(c.Support))
 	for _, s := range c.Support {
-		out = append(out, httpapi.Contact{Region: s.Region, SupportContact: accountapi.SupportContact{
+		out = append(out, httpapi.Contact{Region: s.Region, Language: s.Language, SupportContact: accountapi.SupportContact{
 			Kind: accountapi.SupportContactKind(s.Kind), Label: s.Label, Address: s.Address,
 		}})
 	}

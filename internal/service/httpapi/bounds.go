@@ -33,6 +33,7 @@ var bodies = map[string]func([]byte) (any, error){
 	"EnrolDevice":  strict(checkEnrol),
 	"StateDevice":  strict(checkStatement),
 	"ReportEvents": strict(checkEvents),
+	"OpenCase":     strict(checkCase),
 	"BeginFlow":    strict(checkBegin),
 	"AnswerFlow":   strict(checkAnswer),
 }
@@ -117,6 +118,18 @@ func checkEvents(r *accountapi.EventsRequest) error {
 		}
 	}
 	return nil
+}
+
+var challengePattern = regexp.MustCompile(`^[0-9]{10}$`)
+
+func checkCase(r *accountapi.CaseRequest) error {
+	switch {
+	case r.Challenge != nil && !challengePattern.MatchString(*r.Challenge):
+		return errors.New("challenge is not ten digits")
+	case r.Region != nil && !regionPattern.MatchString(*r.Region):
+		return errors.New("region is not ISO 3166-1 alpha-2")
+	}
+	return within("locale", r.Locale, 35)
 }
 
 func checkBegin(r *accountapi.BeginRequest) error {

@@ -141,7 +141,11 @@ func (h handlers) GetSupport(_ context.Context, r stub.GetSupportRequestObject) 
 	if !regionPattern.MatchString(region) {
 		return nil, invalid("region is not ISO 3166-1 alpha-2")
 	}
-	return stub.GetSupport200JSONResponse{Contacts: ContactsFor(h.support, region)}, nil
+	locale := value(r.Params.Locale)
+	if len(locale) > 35 {
+		return nil, invalid("locale is longer than 35 bytes")
+	}
+	return stub.GetSupport200JSONResponse{Contacts: ContactsFor(h.support, region, locale)}, nil
 }
 
 // Livez implements stub.StrictServerInterface.
@@ -195,28 +199,4 @@ func (f figures) VisitMetricsResponse(w http.ResponseWriter) error {
 	}
 	f.handler.ServeHTTP(w, r)
 	return nil
-}
-
-// Contact is one way to reach support.
-type Contact struct {
-	// Region is ISO 3166-1 alpha-2; empty is everywhere.
-	Region string
-	accountapi.SupportContact
-}
-
-// ContactsFor returns the contacts for a region, its own first and then those
-// for everywhere.
-func ContactsFor(all []Contact, region string) []accountapi.SupportContact {
-	out := []accountapi.SupportContact{}
-	for _, want := range []string{region, ""} {
-		for _, c := range all {
-			if c.Region == want {
-				out = append(out, c.SupportContact)
-			}
-		}
-		if region == "" {
-			break
-		}
-	}
-	return out
 }

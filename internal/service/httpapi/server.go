@@ -18,6 +18,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/stub"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // What a client may take of the server's time and memory.
@@ -52,7 +53,13 @@ type Portal interface {
 	NotFound(w http.ResponseWriter, r *http.Request)
 }
 
-// Config is what a Server is made of. All but Support, Trusted, Portal, Sweep
+// Cases are support's, as *support.Service keeps them; the errors of its methods
+// are told there.
+type Cases interface {
+	ForDevice(ctx context.Context, caller device.Caller, a support.Asked) (support.Case, error)
+}
+
+// Config is what a Server is made of. All but Cases, Support, Trusted, Portal, Sweep
 // and Now must be given.
 type Config struct {
 	DB      DB
@@ -60,6 +67,8 @@ type Config struct {
 	Flows   *flow.Service
 	Keys    *keys.Ring
 	Notices Notices
+	// Cases are opened for devices that ask for one; nil where support has none.
+	Cases Cases
 	// Secret is the service secret, from which the keys of nonces and of
 	// stored requests are derived; the same for every server on the database.
 	Secret []byte
@@ -83,6 +92,7 @@ type Server struct {
 	flows    *flow.Service
 	keys     *keys.Ring
 	notices  Notices
+	cases    Cases
 	support  []Contact
 	trusted  []netip.Prefix
 	log      *slog.Logger
@@ -106,7 +116,7 @@ func New(cfg Config) *Server {
 		cfg.Now, steady = time.Now, SteadyClock()
 	}
 	s := &Server{
-		db: cfg.DB, devices: cfg.Devices, flows: cfg.Flows, keys: cfg.Keys, notices: cfg.Notices,
+		db: cfg.DB, devices: cfg.Devices, flows: cfg.Flows, keys: cfg.Keys, notices: cfg.Notices, cases: cfg.Cases,
 		support: cfg.Support, trusted: cfg.Trusted, log: cfg.Log, clock: cfg.Now,
 		nonces: NewNonces(cfg.Secret, steady),
 		requests: newRequests(cfg.DB, cfg.Secret, cfg.Now, func(err error) {

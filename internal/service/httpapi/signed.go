@@ -43,6 +43,7 @@ var operations = map[string]operation{
 	"POST /v1/devices":                       {name: "EnrolDevice", decode: bodies["EnrolDevice"]},
 	"POST /v1/devices/{device_id}/statement": {name: "StateDevice", decode: bodies["StateDevice"], pure: true},
 	"POST /v1/devices/{device_id}/events":    {name: "ReportEvents", decode: bodies["ReportEvents"]},
+	"POST /v1/devices/{device_id}/cases":     {name: "OpenCase", decode: bodies["OpenCase"]},
 	"POST /v1/flows":                         {name: "BeginFlow", decode: bodies["BeginFlow"]},
 	"POST /v1/flows/{flow_id}":               {name: "AnswerFlow", decode: bodies["AnswerFlow"]},
 	"DELETE /v1/flows/{flow_id}":             {name: "EndFlow"},

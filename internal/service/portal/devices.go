@@ -173,6 +173,6 @@ func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) help(w http.ResponseWriter, r *http.Request) {
-	region := p.tongueOf(r).Region()
-	p.show(w, r, http.StatusOK, "help", view{Title: i18n.Mark("Help"), Data: p.Contacts(region)})
+	t := p.tongueOf(r)
+	p.show(w, r, http.StatusOK, "help", view{Title: i18n.Mark("Help"), Data: p.Contacts(t.Region(), t.Lang())})
 }

@@ -86,8 +86,8 @@ type Config struct {
 	Registration bool
 	// Address tells where a request comes from.
 	Address func(*http.Request) netip.Addr
-	// Contacts are how support is reached from a region.
-	Contacts func(region string) []accountapi.SupportContact
+	// Contacts are how support is reached from a region, in a language.
+	Contacts func(region, locale string) []accountapi.SupportContact
 	// Sent is told that an owner may have to be notified.
 	Sent func()
 	// PublicURL is what people reach the portal by.

@@ -31,6 +31,9 @@ type ServerInterface interface {
 	// EnrolDevice Enrol a device, or find again the one with this hardware.
 	// (POST /v1/devices)
 	EnrolDevice(w http.ResponseWriter, r *http.Request, params EnrolDeviceParams)
+	// OpenCase Open a support case for this device, or find the one that is open.
+	// (POST /v1/devices/{device_id}/cases)
+	OpenCase(w http.ResponseWriter, r *http.Request, deviceId DeviceID, params OpenCaseParams)
 	// ReportEvents What happened on the device, for the owner's list of events.
 	// (POST /v1/devices/{device_id}/events)
 	ReportEvents(w http.ResponseWriter, r *http.Request, deviceId DeviceID, params ReportEventsParams)
@@ -52,7 +55,7 @@ type ServerInterface interface {
 	// GetKeys The signed key sets.
 	// (GET /v1/keys)
 	GetKeys(w http.ResponseWriter, r *http.Request, params GetKeysParams)
-	// GetSupport Contacts for a region.
+	// GetSupport Contacts for a region and a language.
 	// (GET /v1/support)
 	GetSupport(w http.ResponseWriter, r *http.Request, params GetSupportParams)
 }
@@ -144,6 +147,60 @@ func (siw *ServerInterfaceWrapper) EnrolDevice(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.EnrolDevice(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// OpenCase operation middleware
+func (siw *ServerInterfaceWrapper) OpenCase(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "device_id" -------------
+	var deviceId DeviceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device_id", r.PathValue("device_id"), &deviceId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "device_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OpenCaseParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.OpenCase(w, r, deviceId, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -510,6 +567,19 @@ func (siw *ServerInterfaceWrapper) GetSupport(w http.ResponseWriter, r *http.Req
 	// Parameter object where we will unmarshal all parameters from the context
 	var params GetSupportParams
 
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", r.URL.Query(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "locale"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "locale", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "region" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "region", r.URL.Query(), &params.Region, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -657,6 +727,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices", wrapper.EnrolDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/{device_id}/statement", wrapper.StateDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/{device_id}/events", wrapper.ReportEvents)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/{device_id}/cases", wrapper.OpenCase)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/flows", wrapper.BeginFlow)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/v1/flows/{flow_id}", wrapper.EndFlow)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/flows/{flow_id}", wrapper.AnswerFlow)
@@ -754,6 +825,47 @@ type EnrolDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response EnrolDevicedefaultApplicationProblemPlusJSONResponse) VisitEnrolDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OpenCaseRequestObject struct {
+	DeviceId DeviceID `json:"device_id"`
+	Params   OpenCaseParams
+	Body     *OpenCaseJSONRequestBody
+}
+
+type OpenCaseResponseObject interface {
+	VisitOpenCaseResponse(w http.ResponseWriter) error
+}
+
+type OpenCase200JSONResponse CaseResponse
+
+func (response OpenCase200JSONResponse) VisitOpenCaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OpenCasedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response OpenCasedefaultApplicationProblemPlusJSONResponse) VisitOpenCaseResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1088,6 +1200,9 @@ type StrictServerInterface interface {
 	// EnrolDevice Enrol a device, or find again the one with this hardware.
 	// (POST /v1/devices)
 	EnrolDevice(ctx context.Context, request EnrolDeviceRequestObject) (EnrolDeviceResponseObject, error)
+	// OpenCase Open a support case for this device, or find the one that is open.
+	// (POST /v1/devices/{device_id}/cases)
+	OpenCase(ctx context.Context, request OpenCaseRequestObject) (OpenCaseResponseObject, error)
 	// ReportEvents What happened on the device, for the owner's list of events.
 	// (POST /v1/devices/{device_id}/events)
 	ReportEvents(ctx context.Context, request ReportEventsRequestObject) (ReportEventsResponseObject, error)
@@ -1109,7 +1224,7 @@ type StrictServerInterface interface {
 	// GetKeys The signed key sets.
 	// (GET /v1/keys)
 	GetKeys(ctx context.Context, request GetKeysRequestObject) (GetKeysResponseObject, error)
-	// GetSupport Contacts for a region.
+	// GetSupport Contacts for a region and a language.
 	// (GET /v1/support)
 	GetSupport(ctx context.Context, request GetSupportRequestObject) (GetSupportResponseObject, error)
 }
@@ -1251,6 +1366,40 @@ func (sh *strictHandler) EnrolDevice(w http.ResponseWriter, r *http.Request, par
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(EnrolDeviceResponseObject); ok {
 		if err := validResponse.VisitEnrolDeviceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// OpenCase operation middleware
+func (sh *strictHandler) OpenCase(w http.ResponseWriter, r *http.Request, deviceId DeviceID, params OpenCaseParams) {
+	var request OpenCaseRequestObject
+
+	request.DeviceId = deviceId
+	request.Params = params
+
+	var body OpenCaseJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.OpenCase(ctx, request.(OpenCaseRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OpenCase")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(OpenCaseResponseObject); ok {
+		if err := validResponse.VisitOpenCaseResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
