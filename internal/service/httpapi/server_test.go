@@ -280,6 +280,7 @@ func TestASlowClientIsNotWaitedForWithoutEnd(t *testing.T) {
 	t.Cleanup(func() { _ = stop() })
 	for name, request := range map[string]string{
 		"in its header": "POST /v1/devices HTTP/1.1\r\nHost: x\r\n",
+		"in its form":   "POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nidentifier=",
 		"in its body":   "POST /v1/devices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: AAAAAAAAAAAAAAAA\r\nContent-Length: 1000\r\n\r\n{",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -96,6 +96,11 @@ func (p *Portal) changeSecondFactor(w http.ResponseWriter, r *http.Request, s se
 // add. Whether another account has it already does not show.
 func (p *Portal) offerIdentifier(w http.ResponseWriter, r *http.Request, s session) {
 	typed := r.PostForm.Get("identifier")
+	// Whoever has an address of the account recovers it.
+	if err := p.prove(r, s); err != nil {
+		p.accountWith(w, r, s, err, nil)
+		return
+	}
 	id, expires, err := p.Accounts.OfferIdentifier(r.Context(), s.AccountID, typed, s.ID, p.tongueOf(r).Lang())
 	if err != nil {
 		p.accountWith(w, r, s, err, nil)

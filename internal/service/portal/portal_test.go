@@ -104,7 +104,8 @@ func TestAPasswordIsChangedByWhoKnowsTheOldOne(t *testing.T) {
 func TestAnAddressIsAddedByTheCodeSentToIt(t *testing.T) {
 	s := apitest.Start(t)
 	b := visit(t, s).signIn(s.Owner)
-	b.post("/account/identifiers", "identifier", "second@example.org").says(t, "A code was sent to second@example.org")
+	b.post("/account/identifiers", "identifier", "second@example.org").says(t, "The password is missing")
+	b.post("/account/identifiers", "identifier", "second@example.org", "password", s.Owner.Password).says(t, "A code was sent to second@example.org")
 	// The code is for this address alone.
 	b.post("/account/identifiers/code", "identifier", "third@example.org", "code", b.code()).says(t, "no longer valid")
 	b.post("/account/identifiers/code", "identifier", "second@example.org", "code", b.code()).says(t, "It was added", "second@example.org")
@@ -118,9 +119,9 @@ func TestAnAddressIsAddedByTheCodeSentToIt(t *testing.T) {
 func TestNobodyLearnsByAddingAnAddressWhoseItIs(t *testing.T) {
 	s := apitest.Start(t)
 	b := visit(t, s).signIn(s.Owner)
-	free := b.post("/account/identifiers", "identifier", "free@example.org")
+	free := b.post("/account/identifiers", "identifier", "free@example.org", "password", s.Owner.Password)
 	s.Clock.Advance(time.Minute)
-	taken := b.post("/account/identifiers", "identifier", s.Stranger.Email)
+	taken := b.post("/account/identifiers", "identifier", s.Stranger.Email, "password", s.Owner.Password)
 	mask := strings.NewReplacer("free@example.org", "X", s.Stranger.Email, "X")
 	if free.status != taken.status || mask.Replace(free.body) != mask.Replace(taken.body) {
 		t.Errorf("they differ:\n%s\n%s", free.main(), taken.main())

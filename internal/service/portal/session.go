@@ -110,13 +110,14 @@ func scanSession(row interface{ Scan(...any) error }) (session, error) {
 }
 
 // find returns the session of a token that has come as far as at. fails shut:
-// any doubt is errNoSession or an error.
+// any doubt is errNoSession or an error, and so is a session of an account that is blocked.
 func (s sessions) find(ctx context.Context, token string, at stage) (session, error) {
 	var out session
 	now := s.now()
 	err := s.db.Read(ctx, func(tx *sql.Tx) (err error) {
 		out, err = scanSession(tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM portal_sessions
-WHERE token_hash = $1 AND stage = $2 AND expires_at > $3 AND seen_at > $4`,
+WHERE token_hash = $1 AND stage = $2 AND expires_at > $3 AND seen_at > $4 AND NOT EXISTS
+(SELECT 1 FROM accounts a WHERE a.id = account_id AND a.blocked = 1 AND (a.blocked_until = 0 OR a.blocked_until > $3))`,
 			hashOf(token), string(at), now.UnixMilli(), now.Add(-idleTime).UnixMilli()))
 		return err
 	})
