@@ -64,7 +64,7 @@ func (r *rig) decide(code, answer string) {
 	}
 	post("/sign-in", url.Values{"identifier": {r.demo.Email}, "password": {r.demo.Password}, "to": {"/devices"}}, "These devices belong to your account")
 	says := map[string]string{"approve": "You approved it.", "refuse": "You refused it."}
-	post("/approve", url.Values{"code": {code}, "answer": {answer}, "hands": {"1"}}, says[answer])
+	post("/approve", url.Values{"code": {code}, "decision": {answer}, "hands": {"1"}}, says[answer])
 }
 
 // ask has a flow show a code, and returns its prompt.

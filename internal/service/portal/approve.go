@@ -86,7 +86,7 @@ func (p *Portal) approveDecide(w http.ResponseWriter, r *http.Request, s session
 		p.approveRefused(w, r, s, code[:min(len(code), 32)], err)
 		return
 	}
-	approves := r.PostForm.Get("answer") == "approve"
+	approves := r.PostForm.Get("decision") == "approve"
 	v := p.approveView(s, code, &asked)
 	if approves {
 		switch d, _ := v.Data.(approveData); {

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -99,6 +100,10 @@ type refusal struct {
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.tongue = p.tongueOf(r)
 	v.Path, v.Registration = r.URL.Path, p.Registration
+	if code := r.URL.Query().Get("code"); r.Method == http.MethodGet && code != "" {
+		// A code that was scanned outlives the choice of a language.
+		v.Path += "?code=" + url.QueryEscape(code)
+	}
 	if p.Federation != nil {
 		v.Provider = p.Federation.Name
 	}
