@@ -29,8 +29,6 @@ type Plan struct {
 	Host string `json:"host,omitempty"`
 	// IgnoreHTTPSErrors takes a certificate of a test's own.
 	IgnoreHTTPSErrors bool `json:"ignoreHTTPSErrors,omitempty"`
-	// Patience is how long a step may take, in milliseconds; 20 s by default.
-	Patience int `json:"patience,omitempty"`
 	// Steps are the words of drive.mjs.
 	Steps [][]any `json:"steps"`
 }
@@ -49,7 +47,7 @@ func Visit(t testing.TB, p Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 9*time.Minute)
 	defer stop()
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "drive.mjs"), string(raw))
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())

@@ -12,7 +12,8 @@ import { chromium } from "playwright-core";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const plan = JSON.parse(process.argv[2]);
-const patience = plan.patience ?? 20000;
+// Long, since a step that is possible takes no longer for it, however busy the machine.
+const patience = 120000;
 
 const browser = await chromium.launch({
   executablePath: plan.chromium ?? "/usr/bin/chromium",
@@ -127,7 +128,7 @@ const can = {
     }
   },
   shot: (path) => page.screenshot({ path }),
-  // keep writes down what the page says; waitfor waits for a file of somebody else's, and fillfrom types what it holds.
+  // keep writes down what the page says; waitfor waits for a file of somebody else's, and fillfile types what it holds.
   keep: async (path) => {
     writeFileSync(path + ".part", await page.locator("body").innerText());
     renameSync(path + ".part", path);
@@ -137,7 +138,7 @@ const can = {
       if (Date.now() > end) throw new Error(`${path} does not come`);
     }
   },
-  fillfrom: async (label, path) => {
+  fillfile: async (label, path) => {
     await can.waitfor(path);
     await page.getByLabel(label, { exact: false }).first().fill(readFileSync(path, "utf8").trim());
   },

@@ -60,7 +60,7 @@ func (c *conversation) step() string {
 // await waits for a condition of a flow, as long as a poll takes that was put off.
 func (c *conversation) await(what string, so func() bool) {
 	c.r.t.Helper()
-	for end := time.Now().Add(90 * time.Second); !so(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); !so(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			c.r.t.Fatalf("%s does not come: at %s, %+v", what, c.step(), c.refusal())
 		}

@@ -44,7 +44,7 @@ func (r *rig) openTerminal(size string, vars []string, args ...string) *terminal
 
 func (tm *terminal) tmux(args ...string) string {
 	tm.t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	out, err := exec.CommandContext(ctx, "tmux", append([]string{"-S", tm.socket}, args...)...).CombinedOutput()
 	if err != nil {
@@ -73,7 +73,7 @@ func (tm *terminal) screen() string {
 // await waits until a text can be read, n times in all.
 func (tm *terminal) await(text string, n int) {
 	tm.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		s := strings.Join(strings.Fields(tm.screen()), " ")
 		if strings.Count(s, text) >= n {

@@ -80,7 +80,6 @@ func TestAScreenSolvesTheCheckItself(t *testing.T) {
 			[]any{"see", "Type the password once more"}, []any{"axe"}, []any{"targets"},
 			[]any{"fill", "Password", r.demo.Password}, []any{"button", "Go on"},
 			[]any{"see", "This device is open"})
-		p.Patience = 60_000
 		browser.Visit(t, p)
 		if code := kiosk.Wait(t); code != 0 {
 			t.Errorf("the kiosk ended with %d", code)
@@ -165,7 +164,6 @@ func TestATicketOnAStickOpensTheDeviceThroughTheScreen(t *testing.T) {
 				[]any{"link", "Look for a ticket on a USB stick"}, []any{"see", "ticket.txt"}, []any{"axe"}, []any{"targets"},
 				[]any{"button", "ticket.txt"},
 				[]any{"see", "This device is open"})
-			p.Patience = 120_000
 			browser.Visit(t, p)
 		}()
 		r.ticket(stick, tenDigits.FindString(awaitFile(t, said)))
@@ -234,7 +232,7 @@ func TestAForgottenPasswordIsRecoveredOnTheScreen(t *testing.T) {
 				[]any{"button", "Recover a forgotten password"},
 				[]any{"see", "Recover the account"}, []any{"axe"}, []any{"targets"}, []any{"button", "Go on"},
 				[]any{"see", "Type the code that was sent"}, []any{"axe"}, []any{"targets"}, []any{"keep", said},
-				[]any{"fillfrom", "Code", code}, []any{"button", "Go on"},
+				[]any{"fillfile", "Code", code}, []any{"button", "Go on"},
 				[]any{"see", "Choose a new password"}, []any{"axe"}, []any{"targets"},
 				[]any{"fill", "Password", newPassword}, []any{"fill", "The same password again", "another passphrase"}, []any{"button", "Go on"},
 				[]any{"see", "The two passwords are not the same."}, []any{"axe"},
@@ -243,7 +241,6 @@ func TestAForgottenPasswordIsRecoveredOnTheScreen(t *testing.T) {
 				[]any{"see", "Type the password of the account."},
 				[]any{"fill", "Password", newPassword}, []any{"button", "Go on"},
 				[]any{"see", "This device is open"})
-			p.Patience = 120_000
 			browser.Visit(t, p)
 		}()
 		awaitFile(t, said)
