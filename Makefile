@@ -183,6 +183,14 @@ boot-test-fast: packages ## the part of it that needs no virtual machine (RUN=re
 	@test/deps.sh boot
 	ACCOUNTLOCK_BOOT=fast $(BOOT) -timeout 20m -parallel 2 -run '$(RUN)' ./test/boot
 
+# In turn without and with accountlock, BOOTS times each; the container needs no
+# minutes and is less noisy, the machine has a kernel, disks and udev of its own.
+BOOTS ?= 5
+.PHONY: boot-bench
+boot-bench: packages ## what accountlock costs the boot of an open device, beside the same image without it (BOOTS=5, RUN=Container|VirtualMachine)
+	@test/deps.sh boot
+	ACCOUNTLOCK_BOOT=full $(BOOT) -timeout 90m -run '^$$' -bench 'Boot/$(RUN)' -benchtime $(BOOTS)x ./test/boot
+
 .PHONY: clean
 clean: ## remove what was built; fetched tools stay
 	rm -rf bin dist

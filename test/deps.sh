@@ -18,7 +18,7 @@ lint                  shellcheck                       shellcheck
 test                  /usr/lib/postgresql/*/bin/postgres  postgresql
 test                  gcc                              gcc
 scale                 sqlite3                          sqlite3
-test                  swtpm                            swtpm
+test,boot             swtpm                            swtpm
 test                  /usr/include/stdio.h             libc6-dev
 test,demo             dbus-daemon                      dbus-daemon
 test,demo             dbus-send                        dbus-bin
@@ -35,6 +35,7 @@ boot                  rpm                              rpm
 boot                  qemu-system-x86_64               qemu-system-x86
 boot                  depmod                           kmod
 boot                  mke2fs                           e2fsprogs
+boot                  sfdisk                           fdisk
 test                  /usr/lib/python3/dist-packages/aiosmtpd  python3-aiosmtpd
 test                  /usr/lib/python3/dist-packages/dbusmock  python3-dbusmock
 test                  tmux                             tmux

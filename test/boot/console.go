@@ -4,11 +4,15 @@ package boot
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Console is a device's console with a person at it: what was shown is kept, and
@@ -18,10 +22,14 @@ type Console struct {
 	shown bytes.Buffer
 	grown chan struct{} // closed, and made anew, when something is shown
 	keys  io.Writer
+	// Numbered: a line that knows no size has menus by numbers, and no whole screen.
+	Numbered bool
+	// slowness is how many times longer than a container's everything may take.
+	slowness time.Duration
 }
 
 func newConsole(screen io.Reader, keys io.Writer) *Console {
-	c := &Console{grown: make(chan struct{}), keys: keys}
+	c := &Console{grown: make(chan struct{}), keys: keys, slowness: 1}
 	go c.watch(screen)
 	return c
 }
@@ -57,7 +65,7 @@ func (c *Console) Mark() int { return len(c.Text()) }
 // it.
 func (c *Console) Await(t testing.TB, from int, text string, limit time.Duration) int {
 	t.Helper()
-	end := time.After(limit)
+	end := time.After(c.slowness * limit)
 	for {
 		c.mu.Lock()
 		shown, grown := c.shown.String(), c.grown
@@ -73,10 +81,36 @@ func (c *Console) Await(t testing.TB, from int, text string, limit time.Duration
 	}
 }
 
+// Look is a person's look at a field before typing: its last line may still be on
+// its way.
+func (c *Console) Look() { time.Sleep(c.slowness * 300 * time.Millisecond) }
+
 // Type types the text.
 func (c *Console) Type(t testing.TB, text string) {
 	t.Helper()
 	if _, err := io.WriteString(c.keys, text); err != nil {
 		t.Fatalf("cannot type: %v", err)
 	}
+}
+
+// terminal makes a pseudo terminal.
+func terminal(t testing.TB) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 25, Col: 80})
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, slave
 }

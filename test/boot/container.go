@@ -29,7 +29,7 @@ const rebootCode = 133
 type Container struct {
 	t       testing.TB
 	name    string
-	dir     string // persist, upper, work, root
+	dir     string // persist, disk (upper and work), root
 	image   string
 	Service *Service
 	netns   string
@@ -42,6 +42,7 @@ type Container struct {
 	args     []string // of PID 1: what a kernel command line would hold
 	setenv   []string // what of it is in the environment of PID 1, as options of systemd-nspawn
 	options  []string // of systemd-nspawn
+	readOnly []string // likewise
 	env      []string // likewise
 }
 
@@ -60,10 +61,21 @@ func NewPlainContainer(t testing.TB, installed bool) *Container { return newCont
 
 func newContainer(t testing.TB, installed bool) *Container {
 	t.Helper()
+	return newContainerOn(t, installed, "")
+}
+
+func newContainerOn(t testing.TB, installed bool, size string) *Container {
+	t.Helper()
 	c := &Container{t: t, dir: t.TempDir(), image: image(t, installed), Service: NewService(t)}
 	c.netns = c.Service.netns()
 	c.name = fmt.Sprintf("accountlock-%d-%d", os.Getpid(), c.Service.pid)
-	for _, d := range []string{"persist", "upper", "work", "root"} {
+	for _, d := range []string{"persist", "disk", "disk/upper", "disk/work", "root"} {
+		if d == "disk/upper" && size != "" {
+			if err := unix.Mount("disk", c.path("disk"), "tmpfs", 0, "size="+size); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(c.path("disk"), unix.MNT_DETACH) })
+		}
 		if err := os.Mkdir(c.path(d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +108,7 @@ func (c *Container) Persist(name string) string { return filepath.Join(c.dir, "p
 
 func (c *Container) mount() {
 	c.t.Helper()
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", c.image, c.path("upper"), c.path("work"))
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", c.image, c.path("disk/upper"), c.path("disk/work"))
 	if err := unix.Mount("overlay", c.path("root"), "overlay", 0, options); err != nil {
 		c.t.Fatalf("cannot mount a copy of the image: %v", err)
 	}
@@ -220,7 +232,7 @@ func (c *Container) Boot() {
 		exec systemd-nspawn --quiet --directory="$ROOT" --machine="$NAME" --register=no --keep-unit --console=interactive \
 			--network-namespace-path="$NETNS" --bind="$PERSIST:/persist" "$@"`
 	args := []string{"--mount", "--propagation", "private", "--", "bash", "-c", script, "bash"}
-	args = append(append(args, c.options...), c.setenv...)
+	args = append(append(append(args, c.options...), c.readOnly...), c.setenv...)
 	args = append(append(args, "--boot"), c.args...)
 	c.cmd = exec.Command("unshare", args...)
 	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.netns, "TERM=vt220")
@@ -273,15 +285,6 @@ func (c *Container) Until(what string, limit time.Duration, done func() bool) {
 	until(c.t, what, limit, done, func() string { return c.State() })
 }
 
-func until(t testing.TB, what string, limit time.Duration, done func() bool, state func() string) {
-	t.Helper()
-	for end := time.Now().Add(limit); !done(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s\n%s", limit, what, state())
-		}
-	}
-}
-
 const stateScript = "systemctl list-jobs --no-pager; systemctl list-units --no-pager --state=failed; " +
 	"systemctl status --no-pager accountlock-gate accountlockd; journalctl -b --no-pager | grep -v 'was skipped because' | tail -n 50; ps axo pid,user,args"
 
@@ -292,6 +295,14 @@ func (c *Container) State() string {
 	}
 	out, _ := c.Sh(stateScript)
 	return out + "\nconsole:\n" + c.Console.Text()
+}
+
+// In has what fails told as the subtest's, until the function that it returns is
+// called.
+func (c *Container) In(t testing.TB) (done func()) {
+	outer := c.t
+	c.t = t
+	return func() { c.t = outer }
 }
 
 // Sh runs a script on the device as root, as no thief could.
@@ -386,35 +397,11 @@ func (c *Container) removeGroup() {
 }
 
 // Wipe is an untrusted factory reset of a device that is off: /var is as the
-// image has it, and /etc too.
+// image has it.
 func (c *Container) Wipe() {
 	c.t.Helper()
-	for _, d := range []string{"var"} {
-		if err := os.RemoveAll(c.Root(d)); err != nil {
-			c.t.Fatal(err)
-		}
-		run(c.t, "cp", "-a", filepath.Join(c.image, d), c.Root(d))
+	if err := os.RemoveAll(c.Root("var")); err != nil {
+		c.t.Fatal(err)
 	}
-}
-
-// terminal makes a pseudo terminal.
-func terminal(t testing.TB) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 25, Col: 80})
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return master, slave
+	run(c.t, "cp", "-a", filepath.Join(c.image, "var"), c.Root("var"))
 }

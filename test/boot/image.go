@@ -108,14 +108,7 @@ func image(t testing.TB, installed bool) string {
 	if dir, ok := images.made[name]; ok {
 		return dir
 	}
-	if images.dir == "" {
-		dir, err := os.MkdirTemp("", "accountlock-boot-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		images.dir = dir
-	}
-	root := filepath.Join(images.dir, name)
+	root := filepath.Join(shared(t), name)
 	if err := os.Mkdir(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +119,26 @@ func image(t testing.TB, installed bool) string {
 	}
 	images.made[name] = root
 	return root
+}
+
+// sharedDir is a folder for what the tests of this process share.
+func sharedDir(t testing.TB) string {
+	t.Helper()
+	images.Lock()
+	defer images.Unlock()
+	return shared(t)
+}
+
+func shared(t testing.TB) string {
+	t.Helper()
+	if images.dir == "" {
+		dir, err := os.MkdirTemp("", "accountlock-boot-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		images.dir = dir
+	}
+	return images.dir
 }
 
 // removeImages is for TestMain.

@@ -82,12 +82,15 @@ func unlock(t *testing.T, c *boot.Console, who boot.Person) {
 	t.Helper()
 	at := c.Await(t, 0, "Type the password of the account", 30*time.Second)
 	key := func(keys string) {
-		// A person sees the field before typing; here its last line may still be on
-		// its way.
-		time.Sleep(300 * time.Millisecond)
+		c.Look()
 		c.Type(t, keys+"\r")
 	}
-	key("")
+	if c.Numbered {
+		at = c.Await(t, at, "Type a number", 10*time.Second)
+		key("1")
+	} else {
+		key("")
+	}
 	at = c.Await(t, at, "e-mail or phone number", 10*time.Second)
 	key(who.AccountID)
 	c.Await(t, at, "assword", 10*time.Second)

@@ -33,6 +33,8 @@ type Service struct {
 	pid  int // of what keeps the network namespace
 	cmd  *exec.Cmd
 	Demo Demo
+	// Store is what the devices' `[record] store` names.
+	Store string
 }
 
 // Person is an account of the dev service.
@@ -51,7 +53,13 @@ type Demo struct {
 // NewService makes a network namespace and starts an account service in it.
 func NewService(t testing.TB) *Service {
 	t.Helper()
-	s := &Service{dir: t.TempDir(), bin: os.Getenv("ACCOUNTLOCK_BIN")}
+	return newService(t, t.TempDir())
+}
+
+// newService starts an account service with what is in the folder.
+func newService(t testing.TB, dir string) *Service {
+	t.Helper()
+	s := &Service{dir: dir, bin: os.Getenv("ACCOUNTLOCK_BIN"), Store: "file:/persist/accountlock/record"}
 	s.pid = network(t, "ip link set lo up && ip address add "+serviceHost+"/32 dev lo")
 	s.Start(t)
 	raw, err := os.ReadFile(filepath.Join(s.dir, "demo.json"))
@@ -216,7 +224,7 @@ func (s *Service) Config(t testing.TB, extra string) (toml, ca, keySet string) {
 	text := strings.ReplaceAll(string(api), s.dir, "/usr/lib/accountlock")
 	return text + `
 [record]
-store = "file:/persist/accountlock/record"
+store = "` + s.Store + `"
 [device]
 identity = ["file:/usr/lib/accountlock/serial"]
 ` + extra, read("ca.pem"), read("key_set.json")

@@ -16,13 +16,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
-	// agentLimit is how long a boot may take until the agent answers; one that
-	// stalls is tried again, once.
-	agentLimit = 60 * time.Second
-	sshPort    = "2222"
+	// agentLimit is how long a boot may take until the agent answers, on a machine
+	// that has much else to do; one that stalls is tried again, once.
+	agentLimit = 180 * time.Second
+	// slowness is how much longer everything may take than in a container.
+	slowness = 6
+	sshPort  = "2222"
 )
 
 // agent runs what comes in over the second serial line: a way in that only the
@@ -48,8 +52,8 @@ RestartSec=200ms
 StandardInput=null
 `
 
-// VM is a device in the full tier: a virtual machine with a read-only root, and
-// with /var and /persist on disks of their own.
+// VM is a device in the full tier: a virtual machine with a read-only root, with
+// /var and /persist on disks of their own, and a disk with the partition frp.
 type VM struct {
 	t       testing.TB
 	dir     string
@@ -63,15 +67,28 @@ type VM struct {
 	Console *Console
 	append  string
 	options []string
-	started time.Time
+	tpm     bool
+	swtpm   *exec.Cmd
+	// Discard: what a boot writes is gone at its end, as if it had not been.
+	Discard bool
+	// Cable: there is a network.
+	Cable bool
+	// protected is the disk that cannot be written.
+	protected string
+	started   time.Time
 }
 
 // NewVM makes a virtual device with the package, provisioned for a new account
-// service, that has never been booted.
-func NewVM(t testing.TB, extra string) *VM {
+// service, that has never been booted. store is its record store.
+func NewVM(t testing.TB, store string, tpm bool) *VM {
 	t.Helper()
 	m := newVM(t)
+	m.tpm, m.Service.Store = tpm, store
 	root := m.tree(true)
+	extra := ""
+	if tpm {
+		extra = "[tpm]\nmode = \"require\"\n"
+	}
 	provision(t, m.Service, root, extra)
 	m.disks(root)
 	return m
@@ -88,7 +105,12 @@ func NewPlainVM(t testing.TB, installed bool) *VM {
 
 func newVM(t testing.TB) *VM {
 	t.Helper()
-	m := &VM{t: t, dir: t.TempDir(), Service: NewService(t)}
+	return vmIn(t, t.TempDir(), NewService(t))
+}
+
+func vmIn(t testing.TB, dir string, service *Service) *VM {
+	t.Helper()
+	m := &VM{t: t, dir: dir, Service: service, Cable: true}
 	t.Cleanup(func() {
 		if m.cmd != nil {
 			m.Cut()
@@ -99,93 +121,17 @@ func newVM(t testing.TB) *VM {
 
 func (m *VM) path(name string) string { return filepath.Join(m.dir, name) }
 
-// tree copies the image and puts in what a virtual machine needs besides.
-func (m *VM) tree(installed bool) string {
-	t := m.t
-	t.Helper()
-	root := m.path("tree")
-	run(t, "cp", "-a", image(t, installed), root)
-	put := func(name, text string, mode os.FileMode) { WriteFile(t, filepath.Join(root, name), text, mode) }
-	put("etc/fstab", "LABEL=root / ext4 ro 0 0\nLABEL=var /var ext4 defaults 0 0\nLABEL=persist /persist ext4 defaults 0 0\ntmpfs /tmp tmpfs defaults 0 0\n", 0o644)
-	put("usr/lib/test-agent", agent, 0o755)
-	put("etc/systemd/system/test-agent.service", agentUnit, 0o644)
-	// Whatever is booted, the agent is there to look at it.
-	for _, target := range []string{"sysinit", "rescue", "emergency"} {
-		put("etc/systemd/system/"+target+".target.d/agent.conf", "[Unit]\nWants=test-agent.service\n", 0o644)
-	}
-	put("etc/systemd/network/device.network", "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n", 0o644)
-	run(t, "systemctl", "--quiet", "--root="+root, "enable", "systemd-networkd.service")
-	run(t, "systemctl", "--quiet", "--root="+root, "disable", "systemd-networkd-wait-online.service")
-	modules, err := filepath.Glob(filepath.Join(kernel(t), "lib/modules/*"))
-	if err != nil || len(modules) != 1 {
-		t.Fatalf("kernel modules: %v %v", modules, err)
-	}
-	to := filepath.Join(root, "usr/lib/modules", filepath.Base(modules[0]))
-	for _, part := range []string{"kernel/drivers/virtio", "kernel/drivers/net/virtio_net.ko", "kernel/drivers/net/net_failover.ko",
-		"kernel/net/core/failover.ko", "modules.order", "modules.builtin", "modules.builtin.modinfo"} {
-		if err := os.MkdirAll(filepath.Join(to, filepath.Dir(part)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		run(t, "cp", "-a", filepath.Join(modules[0], part), filepath.Join(to, part))
-	}
-	run(t, "depmod", "-b", root, filepath.Base(to))
-	return root
-}
-
-// kernel returns Debian's kernel for virtual machines, unpacked and kept.
-func kernel(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(cacheDir(t), "kernel")
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	name := strings.TrimSpace(run(t, "sh", "-c", "apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \\(linux-image-.*\\)/\\1/p' | head -n 1"))
-	if name == "" {
-		t.Fatal("apt knows no linux-image-cloud-amd64; apt-get update")
-	}
-	at := t.TempDir()
-	run(t, "sh", "-c", "cd '"+at+"' && apt-get download -q "+name+" && dpkg -x "+name+"_*.deb new && rm ./*.deb && mv new '"+dir+"'")
-	return dir
-}
-
-// disks makes the disks out of the tree.
-func (m *VM) disks(root string) {
-	m.t.Helper()
-	m.mkfs("root", "700M", root)
-	m.Wipe()
-	persist := m.path("persist")
-	if err := os.MkdirAll(filepath.Join(persist, "accountlock"), 0o700); err != nil {
-		m.t.Fatal(err)
-	}
-	if raw, err := os.ReadFile(filepath.Join(root, "etc/passwd")); err == nil && strings.Contains(string(raw), "\naccountlock:") {
-		uid, gid := userOf(m.t, filepath.Join(root, "etc/passwd"), "accountlock")
-		if err := os.Chown(filepath.Join(persist, "accountlock"), uid, gid); err != nil {
-			m.t.Fatal(err)
-		}
-	}
-	m.mkfs("persist", "16M", persist)
-}
-
-// mkfs makes a disk of the size with what is in the folder.
-func (m *VM) mkfs(name, size, from string) {
-	m.t.Helper()
-	disk := m.path(name + ".ext4")
-	_ = os.Remove(disk)
-	run(m.t, "truncate", "-s", size, disk)
-	run(m.t, "mke2fs", "-q", "-t", "ext4", "-L", name, "-d", from, disk)
-}
-
-// Wipe is an untrusted factory reset of a device that is off.
-func (m *VM) Wipe() {
-	m.t.Helper()
-	m.mkfs("var", "64M", m.path("tree/var"))
-}
-
 // With sets what is added to the kernel's command line at the next boots.
 func (m *VM) With(words ...string) *VM {
 	m.append = strings.Join(words, " ")
 	return m
 }
+
+// Protect keeps the next boots from writing to the disk.
+func (m *VM) Protect(disk string) { m.protected = disk }
+
+// HideTPM takes the TPM out for the next boots, or puts it back.
+func (m *VM) HideTPM(hidden bool) { m.tpm = !hidden }
 
 // Options sets further options of QEMU for the next boots.
 func (m *VM) Options(options ...string) *VM {
@@ -227,14 +173,23 @@ func (m *VM) boot(limit time.Duration) bool {
 		"-chardev", "socket,id=s1,path=" + m.path("agent") + ",server=on,wait=off", "-serial", "chardev:s1",
 		"-kernel", images[0],
 		"-append", "console=ttyS0 root=/dev/nvme0n1 ro mitigations=off nokaslr audit=0 quiet " + m.append,
-		"-netdev", "user,id=n,hostfwd=tcp:127.0.0.1:" + sshPort + "-:22", "-device", "virtio-net-pci,netdev=n",
 	}
-	for i, disk := range []string{"root", "var", "persist"} {
-		snapshot := ""
-		if i == 0 {
-			snapshot = ",snapshot=on"
+	if m.Cable {
+		args = append(args, "-netdev", "user,id=n,hostfwd=tcp:127.0.0.1:"+sshPort+"-:22", "-device", "virtio-net-pci,netdev=n")
+	}
+	for _, disk := range []string{"root", "var", "persist", "frp"} {
+		mode := ""
+		switch {
+		case disk == m.protected:
+			mode = ",readonly=on"
+		case m.Discard:
+			mode = ",snapshot=on"
 		}
-		args = append(args, "-drive", "file="+m.path(disk+".ext4")+",format=raw,if=none,id="+disk+snapshot, "-device", "nvme,serial="+disk+",drive="+disk)
+		args = append(args, "-drive", "file="+m.path(disk+".img")+",format=raw,if=none,id="+disk+mode, "-device", "nvme,serial="+disk+",drive="+disk)
+	}
+	if m.tpm {
+		m.startTPM()
+		args = append(args, "-chardev", "socket,id=tpm,path="+m.path("tpm.sock"), "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0")
 	}
 	m.cmd = m.Service.enter("qemu-system-x86_64", append(args, m.options...)...)
 	problems, err := os.OpenFile(m.path("qemu.err"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -255,6 +210,7 @@ func (m *VM) boot(limit time.Duration) bool {
 	}(m.cmd, m.ended)
 	m.serial = m.connect("serial")
 	m.Console = newConsole(m.serial, m.serial)
+	m.Console.slowness, m.Console.Numbered = slowness, true
 	m.agent = m.connect("agent")
 	m.lines = make(chan string, 1024)
 	go func(agent io.Reader, lines chan string) {
@@ -299,8 +255,31 @@ func (m *VM) connect(name string) net.Conn {
 	return conn
 }
 
+// startTPM starts the TPM, which ends with the machine. Its state is kept.
+func (m *VM) startTPM() {
+	m.t.Helper()
+	_ = os.Remove(m.path("tpm.sock"))
+	m.swtpm = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.path("tpm"), "--ctrl", "type=unixio,path="+m.path("tpm.sock"))
+	m.swtpm.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.swtpm.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	until(m.t, "swtpm", 20*time.Second, func() bool {
+		_, err := os.Stat(m.path("tpm.sock"))
+		return err == nil
+	}, func() string { return "" })
+}
+
 // Since is the time since the device was switched on.
 func (m *VM) Since() time.Duration { return time.Since(m.started) }
+
+// In has what fails told as the subtest's, until the function that it returns is
+// called.
+func (m *VM) In(t testing.TB) (done func()) {
+	outer := m.t
+	m.t = t
+	return func() { m.t = outer }
+}
 
 // Sh runs a script on the device as root, as no thief could.
 func (m *VM) Sh(script string) (out string, code int) {
@@ -308,7 +287,7 @@ func (m *VM) Sh(script string) (out string, code int) {
 		return err.Error(), -1
 	}
 	var b strings.Builder
-	for end := time.After(90 * time.Second); ; {
+	for end := time.After(slowness * time.Minute); ; {
 		select {
 		case line, ok := <-m.lines:
 			if !ok {
@@ -341,6 +320,13 @@ func (m *VM) Must(script string) string {
 // SSH connects to the device's sshd.
 func (m *VM) SSH() (net.Conn, error) { return m.Service.Dial("127.0.0.1:" + sshPort) }
 
+// Until polls for what has no event to wait for, not so often that the machine has
+// little else to do.
+func (m *VM) Until(what string, limit time.Duration, done func() bool) {
+	m.t.Helper()
+	untilEvery(m.t, what, time.Second, slowness*limit, done, m.State)
+}
+
 // State is what to print when something is not as it should be.
 func (m *VM) State() string {
 	out, _ := m.Sh(stateScript)
@@ -367,4 +353,20 @@ func (m *VM) AwaitEnd(limit time.Duration) {
 	_ = m.agent.Close()
 	_ = m.serial.Close()
 	m.cmd = nil
+	if m.swtpm != nil {
+		// What it has answered it has written.
+		_ = m.swtpm.Process.Kill()
+		_ = m.swtpm.Wait()
+		m.swtpm = nil
+	}
+}
+
+// Monotonic is the machine's clock that goes on since it was switched on, which a
+// container shares.
+func Monotonic() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
 }
