@@ -210,7 +210,8 @@ func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
 		DB: s.DB, Accounts: s.Accounts, Devices: s.Devices, Log: log, Now: s.Clock.Now, Sent: s.Notices.Kick,
 		Offline: s.Offline, Captcha: s.Captcha, Approvals: s.Approvals, Recoveries: s.Recoveries, Factors: s.Factors, Registration: true,
 		PublicURL: "https://accounts.example.org",
-		Address:   func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, nil) },
+		Cases:     s.Cases, Staff: s.Staff, Trail: s.Trail, VerifyTrail: s.verifyTrail,
+		Address: func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, nil) },
 		Contacts: func(region, locale string) []accountapi.SupportContact {
 			return httpapi.ContactsFor(contacts, region, locale)
 		},

@@ -3,6 +3,7 @@
 package apitest
 
 import (
+	"context"
 	"encoding/base32"
 	"log/slog"
 	"net/url"
@@ -48,6 +49,14 @@ func (s *Service) support(t testing.TB, mail account.Notifier, log *slog.Logger)
 		DB: s.DB, Accounts: s.Accounts, Devices: s.Devices, Offline: s.Offline, Notices: s.Notices, Notifier: mail, Trail: s.Trail,
 		Secret: s.Secret, PublicURL: "https://accounts.example.org", Wait: support.ObjectionTime, Log: log, Now: s.Clock.Now,
 	})
+}
+
+func (s *Service) verifyTrail(ctx context.Context) (audit.Report, error) {
+	trusted, err := s.Keys.Trusted()
+	if err != nil {
+		return audit.Report{}, err
+	}
+	return s.Trail.Verify(ctx, trusted, "")
 }
 
 // Member adds a member of staff.

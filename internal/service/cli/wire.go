@@ -185,6 +185,7 @@ func (s *service) server() (*httpapi.Server, error) {
 		DB: s.db, Accounts: s.accounts, Devices: s.devices, Log: s.log, PublicURL: s.cfg.PublicURL, Sent: s.notices.Kick,
 		Offline: s.offline, Captcha: s.captcha, Approvals: s.approvals, Recoveries: s.recoveries, Factors: s.factors,
 		Federation: s.federation, Registration: s.cfg.Portal.Registration,
+		Cases: s.cases, Staff: s.staff, Trail: s.trail, VerifyTrail: s.verifyTrail,
 		Address: func(r *http.Request) netip.Addr { return httpapi.ClientAddress(r, proxies) },
 		Contacts: func(region, locale string) []accountapi.SupportContact {
 			return httpapi.ContactsFor(s.cfg.Contacts(), region, locale)

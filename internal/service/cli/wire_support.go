@@ -38,3 +38,12 @@ func (s *service) noting() *account.Service {
 		return s.trail.Append(ctx, tx, audit.Entry{Actor: audit.Console, Action: action, Account: accountID, Detail: detail})
 	})
 }
+
+// verifyTrail says whether anybody changed the audit trail.
+func (s *service) verifyTrail(ctx context.Context) (audit.Report, error) {
+	trusted, err := s.keys.Trusted()
+	if err != nil {
+		return audit.Report{}, storage(err)
+	}
+	return s.trail.Verify(ctx, trusted, "")
+}

@@ -31,7 +31,12 @@ func (p *Portal) devicesPage(w http.ResponseWriter, r *http.Request, s session) 
 		p.fail(w, r, err)
 		return
 	}
-	p.show(w, r, http.StatusOK, "devices", view{Title: i18n.Mark("Devices"), SignedIn: true, Data: all})
+	cases, err := p.Cases.Owned(r.Context(), s.AccountID)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.show(w, r, http.StatusOK, "devices", view{Title: i18n.Mark("Devices"), SignedIn: true, Cases: len(cases), Data: all})
 }
 
 func (p *Portal) devicePage(w http.ResponseWriter, r *http.Request, s session) {

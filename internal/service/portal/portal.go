@@ -21,9 +21,12 @@ import (
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/approval"
+	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/federation"
 	"github.com/accountlock/accountlock/internal/service/offline"
+	"github.com/accountlock/accountlock/internal/service/staff"
+	"github.com/accountlock/accountlock/internal/service/support"
 )
 
 // DB runs transactions, as *store.DB does: fn may run more than once.
@@ -84,6 +87,12 @@ type Config struct {
 	Recoveries Recoveries
 	// Registration lets anybody make an account; never beside Federation.
 	Registration bool
+	// Cases are support's, Staff who works there, and Trail what they have done, of
+	// which VerifyTrail says whether anybody changed it.
+	Cases       *support.Service
+	Staff       *staff.Service
+	Trail       Trail
+	VerifyTrail func(ctx context.Context) (audit.Report, error)
 	// Address tells where a request comes from.
 	Address func(*http.Request) netip.Addr
 	// Contacts are how support is reached from a region, in a language.
@@ -152,6 +161,9 @@ func (p *Portal) Register(mux *http.ServeMux) {
 			mux.Handle(pattern, p.guarded(h))
 		}
 	}
+	for pattern, h := range p.staffPages() {
+		mux.Handle(pattern, p.guarded(p.staffed(h)))
+	}
 	mux.Handle("GET /static/{file}", p.guarded(p.static))
 }
 
@@ -175,6 +187,10 @@ func (p *Portal) public() map[string]page {
 		"POST /recover/password":     p.recoverPassword,
 		"GET /recover/stop":          p.recoverStopForm,
 		"POST /recover/stop":         p.recoverStop,
+		"GET " + support.StopPath:    p.stopForm,
+		"POST " + support.StopPath:   p.stopCase,
+		"GET /staff":                 p.staffForm,
+		"POST /staff/sign-in":        p.staffSignIn,
 		"GET /check":                 p.check,
 		"GET /help":                  p.help,
 		"POST /language":             p.chooseLanguage,
@@ -217,6 +233,8 @@ func (p *Portal) private() map[string]ownPage {
 		"POST /account/delete/code":         p.deleteFinish,
 		"GET " + approval.Path:              p.approvePage,
 		"POST " + approval.Path:             p.approveDecide,
+		"GET /support":                      p.ownCases,
+		"POST /support/stop-mine":           p.stopOwn,
 		"GET /devices":                      p.devicesPage,
 		"GET /devices/{device}":             p.devicePage,
 		"POST /devices/{device}/sign-out":   p.deviceSignOut,

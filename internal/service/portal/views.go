@@ -17,6 +17,7 @@ import (
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/service/factor"
+	"github.com/accountlock/accountlock/internal/service/staff"
 )
 
 //go:embed pages/*.html
@@ -68,6 +69,10 @@ type view struct {
 	SignedIn bool
 	// Ways are the second factors of who is signed in.
 	Ways factor.Ways
+	// Staff is the member of staff who has a session; nil for none.
+	Staff *staff.Member
+	// Cases is how many open cases support has about the owner's account.
+	Cases int
 	// Done says, in English, what has just been done; empty is nothing.
 	Done string
 	// Refusal is what was refused in the form that is shown again.
@@ -148,6 +153,13 @@ var dones = map[string]string{
 	"device-found":       i18n.Mark("The device is no longer marked as lost."),
 	"device-approved":    i18n.Mark("You approved it. The device opens within seconds."),
 	"device-refused":     i18n.Mark("You refused it. The device stays locked."),
+	"case-noted":         i18n.Mark("The note was written down."),
+	"answer-right":       i18n.Mark("The answer was right."),
+	"answer-wrong":       i18n.Mark("The answer was wrong."),
+	"case-approved":      i18n.Mark("Your approval was noted, and the owner is told."),
+	"case-acted":         i18n.Mark("It is done, and the owner is told."),
+	"case-closed":        i18n.Mark("The case is closed."),
+	"case-stopped":       i18n.Mark("The case is stopped."),
 	"deleted":            i18n.Mark("Your account was deleted, and every device of it released."),
 }
 

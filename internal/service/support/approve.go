@@ -40,7 +40,7 @@ func (s *Service) Approve(ctx context.Context, by staff.Member, number string, a
 		case st.Complete():
 			return fault.Newf(fault.WrongStep, "The case is approved already.")
 		case st.Action != "" && st.Action != a:
-			return fault.Newf(fault.InvalidArgument, "The first approval is of %q: approve of that, or wait until it has run out.", st.Action)
+			return fault.Newf(fault.InvalidArgument, "The first approval is of something else: approve of that, or wait until it has run out.")
 		}
 		// A member's earlier approval that no longer counts gives way.
 		_, err := tx.ExecContext(ctx, `INSERT INTO case_approvals (case_number, staff_id, action, generation, at) VALUES ($1, $2, $3, $4, $5)
@@ -106,8 +106,9 @@ func (s *Service) permitted(c Case, a Action) error {
 	case st.Permits(now) && st.Action == a:
 		return nil
 	case st.Complete() && st.Action == a:
-		f := fault.Newf(fault.NotAuthorized, "The owner can still object: it may be done from %s on.", st.From.Format("2006-01-02 15:04 MST"))
-		f.Remedy, f.RetryAfter = "Come back then; the approval lasts for a day from that time.", st.From.Sub(now)
+		f := fault.Newf(fault.NotAuthorized, "The owner can still object to it.")
+		f.Remedy = "Come back when the time for objections is over; the approval lasts for a day from then."
+		f.RetryAfter = st.From.Sub(now)
 		return f
 	}
 	f := fault.Newf(fault.NotAuthorized, "This is not approved of by two members of staff.")

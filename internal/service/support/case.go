@@ -209,7 +209,7 @@ func (c Case) MayBe(a Action) error {
 		return fault.New(fault.NotLinked, nil)
 	}
 	if right, wrong := c.Tally(); right < minRight || right <= wrong {
-		f := fault.Newf(fault.Declined, "Too few questions about the account were answered rightly: %d, and %d wrongly.", right, wrong)
+		f := fault.Newf(fault.Declined, "Too few questions about the account were answered rightly.")
 		f.Remedy = "At least two have to be right, and more right than wrong: ask on."
 		return f
 	}

@@ -122,12 +122,14 @@ func (s *Service) mayOpen(ctx context.Context, tx *sql.Tx, deviceID, accountID s
 	if again := time.UnixMilli(stopped).Add(stopTime); stopped > 0 && now.Before(again) {
 		// fails locked: the owner has just said no.
 		f := fault.Newf(fault.Declined, "The owner of this device has stopped support's case about it.")
-		f.Remedy, f.RetryAfter = "The owner signs in on the device. A new case can be opened a day later.", again.Sub(now)
+		f.Remedy = "The owner signs in on the device. A new case can be opened a day later."
+		f.RetryAfter = again.Sub(now)
 		return f
 	}
 	if begun >= maxOpened || open >= maxPerAccount {
 		f := fault.Newf(fault.RateLimited, "Too many support cases were opened about this device or its account.")
-		f.Remedy, f.RetryAfter = "Go on with the case that is open, or come back tomorrow.", openedIn
+		f.Remedy = "Go on with the case that is open, or come back tomorrow."
+		f.RetryAfter = openedIn
 		return f
 	}
 	return nil
@@ -183,7 +185,7 @@ func boolean(b bool) int64 {
 func plain(s string, limit int) (string, error) {
 	s = strings.TrimSpace(s)
 	if s == "" || !utf8.ValidString(s) || utf8.RuneCountInString(s) > limit {
-		return "", fault.Newf(fault.InvalidArgument, "The text is empty, no text, or longer than %d characters.", limit)
+		return "", fault.Newf(fault.InvalidArgument, "The text is empty, no text, or too long.")
 	}
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || unicode.IsPrint(r) {

@@ -102,6 +102,17 @@ var questions = []Question{
 	},
 }
 
+// QuestionText is the text of a question, in English, by its ID; the ID where there
+// is none such any more.
+func QuestionText(id string) string {
+	for _, q := range questions {
+		if q.ID == id {
+			return q.Text
+		}
+	}
+	return id
+}
+
 func has(f facts, k account.Kind) bool {
 	return slices.ContainsFunc(f.Identifiers, func(i account.Identifier) bool { return i.Kind == k })
 }
@@ -205,7 +216,7 @@ func (c Case) takes(question string) error {
 		}
 	}
 	if tries >= maxTries {
-		return fault.Newf(fault.InvalidArgument, "This question was answered wrongly %d times: ask another one.", maxTries)
+		return fault.Newf(fault.InvalidArgument, "This question was answered wrongly too often: ask another one.")
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (s *Service) Note(ctx context.Context, by staff.Member, number, text string
 	}
 	return s.change(ctx, number, func(tx *sql.Tx, c Case) error {
 		if len(c.Notes) >= maxNotes {
-			return fault.Newf(fault.InvalidArgument, "A case takes %d notes, and this one has them.", maxNotes)
+			return fault.Newf(fault.InvalidArgument, "The case has too many notes already.")
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO case_notes (case_number, position, staff, at, text) VALUES ($1, $2, $3, $4, $5)`,
 			c.Number, len(c.Notes)+1, by.Name, s.now().UnixMilli(), text)
