@@ -43,6 +43,13 @@ type mutant struct {
 	breaks func(*exchange)
 }
 
+// become makes the mutant another one.
+func (m *mutant) become(breaks func(*exchange)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.memory, m.breaks = map[string]string{}, breaks
+}
+
 func (m *mutant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sent, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	length := r.ContentLength
