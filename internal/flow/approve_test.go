@@ -35,9 +35,32 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
+// with changes the service while flows may be asking it.
+func (w *world) with(change func(*fakeService)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.svc)
+}
+
+// polls are the questions whether the owner has approved.
+func (w *world) polls() []flow.Answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.svc.polls)
+}
+
+// calls is how often the service was asked for anything.
+func (w *world) calls() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.svc.calls
+}
+
 // unlocks is how many flows of that kind the service has.
-func (s *fakeService) unlocks() (n int) {
-	for _, f := range s.flows {
+func (w *world) unlocks() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.svc.flows {
 		if f.kind == lock.KindUnlock {
 			n++
 		}
@@ -61,22 +84,24 @@ func TestAnApprovalOpensTheDevice(t *testing.T) {
 		}
 		wantCode(t, f.Submit(t.Context(), flow.Input{}), fault.WrongStep)
 		pass(31 * time.Second)
-		if n := len(w.svc.polls); n != 6 {
+		if n := len(w.polls()); n != 6 {
 			t.Errorf("asked %d times in 31 s", n)
 		}
-		for i, p := range w.svc.polls {
-			if p.Nonce == "" || p.Key == "" || i > 0 && (p.Nonce == w.svc.polls[i-1].Nonce || p.Key == w.svc.polls[i-1].Key) {
+		for i, p := range w.polls() {
+			if p.Nonce == "" || p.Key == "" || i > 0 && (p.Nonce == w.polls()[i-1].Nonce || p.Key == w.polls()[i-1].Key) {
 				t.Errorf("question %d has nonce and key of another", i)
 			}
 		}
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "done"}, nil }
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "done"}, nil }
+		})
 		pass(5 * time.Second)
 		if v := f.View(); v.Step != flow.StepDone || d.state().State != lock.Linked {
 			t.Fatalf("at %s: %v, %v", v.Step, v.Error, d.state())
 		}
-		n := len(w.svc.polls)
+		n := len(w.polls())
 		pass(time.Hour)
-		if len(w.svc.polls) != n {
+		if len(w.polls()) != n {
 			t.Error("it goes on asking")
 		}
 	})
@@ -85,21 +110,23 @@ func TestAnApprovalOpensTheDevice(t *testing.T) {
 func TestSlowDownIsKept(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
 		slow := true
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) {
-			if slow {
-				return flow.Remote{}, fault.New(fault.RateLimited, nil)
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) {
+				if slow {
+					return flow.Remote{}, fault.New(fault.RateLimited, nil)
+				}
+				return flow.Remote{Step: "approve", Interval: 5 * time.Second}, nil
 			}
-			return flow.Remote{Step: "approve", Interval: 5 * time.Second}, nil
-		}
+		})
 		pass(5 * time.Second)
-		slow = false
+		w.with(func(*fakeService) { slow = false })
 		pass(9 * time.Second)
-		if n := len(w.svc.polls); n != 1 {
+		if n := len(w.polls()); n != 1 {
 			t.Errorf("asked %d times before the longer pause was over", n)
 		}
 		pass(time.Second)
 		pass(10 * time.Second)
-		if n := len(w.svc.polls); n != 3 {
+		if n := len(w.polls()); n != 3 {
 			t.Errorf("asked %d times, want 3: the pause stays", n)
 		}
 		if v := f.View(); v.Step != flow.StepApprove || v.Error != nil {
@@ -113,18 +140,20 @@ func TestSlowDownIsKept(t *testing.T) {
 
 func TestASlowDownThatAsksForMoreIsHeededWithinAMinute(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, _ *daemon, _ *flow.Flow) {
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) {
-			e := fault.New(fault.RateLimited, nil)
-			e.RetryAfter = 72 * time.Hour
-			return flow.Remote{}, e
-		}
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) {
+				e := fault.New(fault.RateLimited, nil)
+				e.RetryAfter = 72 * time.Hour
+				return flow.Remote{}, e
+			}
+		})
 		pass(5 * time.Second)
 		pass(59 * time.Second)
-		if n := len(w.svc.polls); n != 1 {
+		if n := len(w.polls()); n != 1 {
 			t.Errorf("asked %d times", n)
 		}
 		pass(time.Second)
-		if n := len(w.svc.polls); n != 2 {
+		if n := len(w.polls()); n != 2 {
 			t.Errorf("asked %d times after a minute", n)
 		}
 	})
@@ -132,22 +161,24 @@ func TestASlowDownThatAsksForMoreIsHeededWithinAMinute(t *testing.T) {
 
 func TestAnOutageIsToldAndOutlivedWhileItWaits(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
-		w.svc.down, w.svc.after, w.svc.calls = fault.New(fault.ServiceUnavailable, nil), 0, 0
+		w.with(func(s *fakeService) { s.down, s.after, s.calls = fault.New(fault.ServiceUnavailable, nil), 0, 0 })
 		pass(5 * time.Second)
 		if v := f.View(); v.Step != flow.StepApprove || v.Error == nil || v.Error.Code != fault.ServiceUnavailable {
 			t.Fatalf("at %s: %v", v.Step, v.Error)
 		}
-		calls := w.svc.calls
+		calls := w.calls()
 		pass(2 * time.Minute)
-		if n := w.svc.calls - calls; n < 2 || n > 4 {
+		if n := w.calls() - calls; n < 2 || n > 4 {
 			t.Errorf("asked %d times in two minutes of an outage", n)
 		}
-		w.svc.down = nil
+		w.with(func(s *fakeService) { s.down = nil })
 		pass(time.Minute)
 		if v := f.View(); v.Step != flow.StepApprove || v.Error != nil {
 			t.Errorf("after the outage at %s: %v", v.Step, v.Error)
 		}
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "done"}, nil }
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "done"}, nil }
+		})
 		pass(5 * time.Second)
 		if d.state().State != lock.Linked {
 			t.Errorf("at %s: %v", f.View().Step, f.View().Error)
@@ -158,16 +189,18 @@ func TestAnOutageIsToldAndOutlivedWhileItWaits(t *testing.T) {
 func TestAConsentWhoseAnswerWasLostIsAskedForUnderTheSameKey(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, _ *daemon, f *flow.Flow) {
 		lost := true
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) {
-			if lost {
-				lost = false
-				return flow.Remote{}, fault.New(fault.NetworkUnavailable, nil)
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) {
+				if lost {
+					lost = false
+					return flow.Remote{}, fault.New(fault.NetworkUnavailable, nil)
+				}
+				return flow.Remote{Step: "done"}, nil
 			}
-			return flow.Remote{Step: "done"}, nil
-		}
+		})
 		pass(5 * time.Second)
 		pass(10 * time.Second)
-		if p := w.svc.polls; len(p) != 2 || p[0].Key != p[1].Key || p[0].Nonce != p[1].Nonce {
+		if p := w.polls(); len(p) != 2 || p[0].Key != p[1].Key || p[0].Nonce != p[1].Nonce {
 			t.Errorf("it was asked as %v", p)
 		}
 		if f.View().Step != flow.StepDone {
@@ -184,11 +217,13 @@ func TestARefusalEndsTheFlowByItsName(t *testing.T) {
 		fault.AccountBlocked: fault.AccountBlocked, fault.GrantRefused: fault.GrantRefused,
 	} {
 		asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
-			w.svc.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{}, fault.New(refused, nil) }
+			w.with(func(s *fakeService) {
+				s.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{}, fault.New(refused, nil) }
+			})
 			pass(5 * time.Second)
 			wantEnd(t, f, want)
-			if d.state().State != lock.Locked || w.svc.unlocks() != 0 {
-				t.Errorf("%s: %v, and the service still has %d flows", refused, d.state(), w.svc.unlocks())
+			if d.state().State != lock.Locked || w.unlocks() != 0 {
+				t.Errorf("%s: %v, and the service still has %d flows", refused, d.state(), w.unlocks())
 			}
 		})
 	}
@@ -196,8 +231,10 @@ func TestARefusalEndsTheFlowByItsName(t *testing.T) {
 
 func TestADeviceThatIsReleasedMeanwhileOpens(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
-		w.svc.status = lock.StatusUnlinked
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{}, fault.New(fault.NotLinked, nil) }
+		w.with(func(s *fakeService) { s.status = lock.StatusUnlinked })
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{}, fault.New(fault.NotLinked, nil) }
+		})
 		pass(5 * time.Second)
 		if f.View().Step != flow.StepDone || d.state().State != lock.Unlinked {
 			t.Errorf("at %s, %v: %v", f.View().Step, d.state(), f.View().Error)
@@ -218,8 +255,10 @@ func TestNobodyWaitsForACodeForEver(t *testing.T) {
 
 func TestAnApprovalsGrantThatDoesNotFitOpensNothing(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
-		w.svc.twist = func(g *flow.Grant) { g.Purpose = "rehearsal" }
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "done"}, nil }
+		w.with(func(s *fakeService) { s.twist = func(g *flow.Grant) { g.Purpose = "rehearsal" } })
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "done"}, nil }
+		})
 		pass(5 * time.Second)
 		wantEnd(t, f, fault.GrantRefused)
 		if d.state().State != lock.Locked {
@@ -227,7 +266,9 @@ func TestAnApprovalsGrantThatDoesNotFitOpensNothing(t *testing.T) {
 		}
 	})
 	asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
-		w.svc.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "password"}, nil }
+		w.with(func(s *fakeService) {
+			s.poll = func(flow.Answer) (flow.Remote, error) { return flow.Remote{Step: "password"}, nil }
+		})
 		pass(5 * time.Second)
 		wantEnd(t, f, fault.ServiceUnavailable)
 	})
@@ -239,8 +280,8 @@ func TestAnotherWayEndsTheWaitingAndItsCode(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(time.Minute)
-		if len(w.svc.polls) != 0 || w.svc.unlocks() != 0 {
-			t.Errorf("%d questions, %d flows at the service", len(w.svc.polls), w.svc.unlocks())
+		if len(w.polls()) != 0 || w.unlocks() != 0 {
+			t.Errorf("%d questions, %d flows at the service", len(w.polls()), w.unlocks())
 		}
 		if err := person(f, rightPassword); err != nil || d.state().State != lock.Linked {
 			t.Errorf("by the password: %v, %v", err, d.state())
@@ -252,8 +293,8 @@ func TestCancellingEndsTheWaiting(t *testing.T) {
 	asking(t, func(t *testing.T, w *world, d *daemon, f *flow.Flow) {
 		d.m.OwnerGone(f.Owner)
 		pass(time.Minute)
-		if len(w.svc.polls) != 0 || w.svc.unlocks() != 0 || d.m.Busy() {
-			t.Errorf("%d questions, %d flows at the service, busy: %t", len(w.svc.polls), w.svc.unlocks(), d.m.Busy())
+		if len(w.polls()) != 0 || w.unlocks() != 0 || d.m.Busy() {
+			t.Errorf("%d questions, %d flows at the service, busy: %t", len(w.polls()), w.unlocks(), d.m.Busy())
 		}
 	})
 }
@@ -272,20 +313,20 @@ func TestANewCodeTakesTheOldOnesPlace(t *testing.T) {
 			}
 		}
 		pass(21 * time.Second)
-		if n := len(w.svc.polls); n != 4 {
+		if n := len(w.polls()); n != 4 {
 			t.Errorf("asked %d times in 21 s: more than one waits", n)
 		}
-		w.svc.down, w.svc.after, w.svc.calls = fault.New(fault.RateLimited, nil), 0, 0
+		w.with(func(s *fakeService) { s.down, s.after, s.calls = fault.New(fault.RateLimited, nil), 0, 0 })
 		wantCode(t, f.Resend(t.Context()), fault.RateLimited)
-		w.svc.down = nil
+		w.with(func(s *fakeService) { s.down = nil })
 		pass(time.Minute)
-		if f.View().Step != flow.StepIdentify || w.svc.unlocks() != 0 || len(w.svc.polls) != 4 {
-			t.Errorf("without another code: at %s, %d flows at the service, %d questions", f.View().Step, w.svc.unlocks(), len(w.svc.polls))
+		if f.View().Step != flow.StepIdentify || w.unlocks() != 0 || len(w.polls()) != 4 {
+			t.Errorf("without another code: at %s, %d flows at the service, %d questions", f.View().Step, w.unlocks(), len(w.polls()))
 		}
 		if err := f.Choose(t.Context(), "approve"); err != nil {
 			t.Fatal(err)
 		}
-		w.svc.flows = map[string]*fakeFlow{} // the service has lost them
+		w.with(func(s *fakeService) { s.flows = map[string]*fakeFlow{} }) // the service has lost them
 		if err := f.Resend(t.Context()); err != nil || f.View().Prompt.UserCode != "CODE-6" {
 			t.Errorf("%v, %s", err, f.View().Prompt.UserCode)
 		}
@@ -299,17 +340,17 @@ func TestACodeThatCannotBeHadLeavesTheFlowWhereItWas(t *testing.T) {
 		t.Fatal(err, f.View().Step)
 	}
 	wantCode(t, f.Submit(t.Context(), flow.Input{"password": secret.Bytes("wrong")}), fault.InvalidCredentials)
-	w.svc.down = fault.New(fault.NetworkUnavailable, nil)
+	w.with(func(s *fakeService) { s.down = fault.New(fault.NetworkUnavailable, nil) })
 	wantCode(t, f.Choose(t.Context(), "approve"), fault.NetworkUnavailable)
 	if v := f.View(); v.Step != flow.StepPassword || v.Error == nil || v.Error.Code != fault.NetworkUnavailable {
 		t.Fatalf("at %s: %v", v.Step, v.Error)
 	}
-	w.svc.down = fault.New(fault.RateLimited, nil)
+	w.with(func(s *fakeService) { s.down = fault.New(fault.RateLimited, nil) })
 	wantCode(t, f.Choose(t.Context(), "approve"), fault.RateLimited)
 	if d.k.Snapshot().RetryAfter != 0 {
 		t.Error("too many codes hold the password up")
 	}
-	w.svc.down = nil
+	w.with(func(s *fakeService) { s.down = nil })
 	if err := f.Submit(t.Context(), flow.Input{"password": secret.Bytes(rightPassword)}); err != nil || d.state().State != lock.Linked {
 		t.Errorf("the password: %v, %v", err, d.state())
 	}
@@ -321,15 +362,15 @@ func TestApprovalIsOfferedWhereItMayHelp(t *testing.T) {
 	if !slices.Contains(f.View().Methods, "approve") {
 		t.Errorf("an unlock offers %v", f.View().Methods)
 	}
-	w.svc.noApproval = true
+	w.with(func(s *fakeService) { s.noApproval = true })
 	wantCode(t, f.Choose(t.Context(), "approve"), fault.Declined)
 	if slices.Contains(f.View().Methods, "approve") {
 		t.Errorf("a service without it: %v", f.View().Methods)
 	}
-	w.svc.noApproval = false
+	w.with(func(s *fakeService) { s.noApproval = false })
 
 	w, d = locked(t)
-	w.svc.status = lock.StatusLost
+	w.with(func(s *fakeService) { s.status = lock.StatusLost })
 	if err := d.m.CheckIn(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -337,9 +378,9 @@ func TestApprovalIsOfferedWhereItMayHelp(t *testing.T) {
 	if slices.Contains(f.View().Methods, "approve") {
 		t.Errorf("a lost device offers %v", f.View().Methods)
 	}
-	calls := w.svc.calls
+	calls := w.calls()
 	wantCode(t, f.Choose(t.Context(), "approve"), fault.Declined)
-	if w.svc.calls != calls {
+	if w.calls() != calls {
 		t.Error("a lost device asks for a code")
 	}
 	_, d = linked(t)

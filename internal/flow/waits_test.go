@@ -18,13 +18,14 @@ func TestAFlowSaysWhichOfItsWaysWaits(t *testing.T) {
 	if got := f.View().Prompt.Waits; len(got) != 0 {
 		t.Errorf("nothing was tried, and %v waits", got)
 	}
-	w.svc.down = fault.New(fault.RateLimited, nil)
-	fault.As(w.svc.down).RetryAfter = 5 * time.Minute
+	busy := fault.New(fault.RateLimited, nil)
+	busy.RetryAfter = 5 * time.Minute
+	w.with(func(s *fakeService) { s.down = busy })
 	if err := f.Submit(t.Context(), flow.Input{}); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, f.Submit(t.Context(), flow.Input{"password": secret.Bytes("wrong")}), fault.RateLimited)
-	w.svc.down = nil
+	w.with(func(s *fakeService) { s.down = nil })
 	now := fixedClock{since: d.since}.Now()
 	if got := f.View().Prompt.Waits; len(got) != 1 || got["password"] != now.Add(5*time.Minute).Unix() {
 		t.Errorf("after too many passwords %v waits", got)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -181,9 +182,12 @@ func TestAConsentWhoseAnswerIsLostOpensAllTheSame(t *testing.T) {
 	r := newRig(t)
 	f, code := r.asking()
 	r.approve(code)
+	var mu sync.Mutex
 	var keys []string
 	n := r.polls(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		// A question that was denied for want of a nonce is asked again at once.
+		mu.Lock()
+		defer mu.Unlock()
 		rec := httptest.NewRecorder()
 		r.service.Clock.Advance(5 * time.Second)
 		r.service.API.ServeHTTP(rec, q)
@@ -199,6 +203,8 @@ func TestAConsentWhoseAnswerIsLostOpensAllTheSame(t *testing.T) {
 		_, _ = w.Write(rec.Body.Bytes())
 	}))
 	f.await("the end", func() bool { return f.step() == "done" })
+	mu.Lock()
+	defer mu.Unlock()
 	if n.Load() < 2 || keys[0] != keys[len(keys)-1] {
 		t.Errorf("%d questions under %q", n.Load(), keys)
 	}
