@@ -112,6 +112,24 @@ func (e DeviceEventKind) Valid() bool {
 	}
 }
 
+// Defines values for EnrolResponseIdentity.
+const (
+	Proven   EnrolResponseIdentity = "proven"
+	Unproven EnrolResponseIdentity = "unproven"
+)
+
+// Valid indicates whether the value is a known member of the EnrolResponseIdentity enum.
+func (e EnrolResponseIdentity) Valid() bool {
+	switch e {
+	case Proven:
+		return true
+	case Unproven:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EnrolResponseKeyStatus.
 const (
 	Active  EnrolResponseKeyStatus = "active"
@@ -326,6 +344,31 @@ type CaseResponse struct {
 	CaseNumber string `json:"case_number"`
 }
 
+// ChallengeRequest defines model for ChallengeRequest.
+type ChallengeRequest struct {
+	// Certificate The endorsement key's certificate (X.509, DER), base64url without padding, where the TPM has one.
+	Certificate *string `json:"certificate,omitempty"`
+
+	// DeviceKey The TPMT_PUBLIC of the object that holds `key`, base64url without padding. It must be fixed to its TPM and made there.
+	DeviceKey string `json:"device_key"`
+
+	// EndorsementKey The TPMT_PUBLIC of the endorsement key on P-256 (TCG EK Credential Profile, template L-2), base64url without padding.
+	EndorsementKey string `json:"endorsement_key"`
+
+	// Key A public key (RFC 7517): Ed25519 (RFC 8037), or, for a device whose key lies in a TPM, P-256 (RFC 7518, section 6.2). The service's own keys
+	// are Ed25519.
+	Key JWK `json:"key"`
+}
+
+// ChallengeResponse defines model for ChallengeResponse.
+type ChallengeResponse struct {
+	// Credential The TPMS_ID_OBJECT, base64url without padding.
+	Credential string `json:"credential"`
+
+	// Secret The encrypted seed (TPM2B_ENCRYPTED_SECRET without its size), base64url without padding.
+	Secret string `json:"secret"`
+}
+
 // Claims The payload of a grant or a statement.
 type Claims struct {
 	// Aud The device ID.
@@ -374,20 +417,32 @@ type DeviceName = string
 
 // EnrolRequest defines model for EnrolRequest.
 type EnrolRequest struct {
-	Identities []Identity `json:"identities"`
+	// EnrolmentToken The vendor's word for this device's identities: a JWS (EdDSA) with the header `typ` `accountlock-enrolment+jwt`, under a key that the service knows,
+	// of an object with `identities` (as above) and, if it runs out, `exp`.
+	EnrolmentToken *string    `json:"enrolment_token,omitempty"`
+	Identities     []Identity `json:"identities"`
 
 	// Key A public key (RFC 7517): Ed25519 (RFC 8037), or, for a device whose key lies in a TPM, P-256 (RFC 7518, section 6.2). The service's own keys
 	// are Ed25519.
 	Key   JWK     `json:"key"`
 	Model *string `json:"model,omitempty"`
+
+	// Proof The answer to a challenge, 32 bytes in base64url without padding. It proves the identity `tpm` among `identities`.
+	Proof *string `json:"proof,omitempty"`
 }
 
 // EnrolResponse defines model for EnrolResponse.
 type EnrolResponse struct {
 	// DeviceId Twelve characters of Crockford's base 32 in three groups.
-	DeviceId  DeviceName             `json:"device_id"`
+	DeviceId DeviceName `json:"device_id"`
+
+	// Identity Whether the key, now or earlier, came with a proof.
+	Identity  EnrolResponseIdentity  `json:"identity"`
 	KeyStatus EnrolResponseKeyStatus `json:"key_status"`
 }
+
+// EnrolResponseIdentity Whether the key, now or earlier, came with a proof.
+type EnrolResponseIdentity string
 
 // EnrolResponseKeyStatus defines model for EnrolResponse.KeyStatus.
 type EnrolResponseKeyStatus string
@@ -600,6 +655,11 @@ type EnrolDeviceParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// ChallengeDeviceParams defines parameters for ChallengeDevice.
+type ChallengeDeviceParams struct {
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // OpenCaseParams defines parameters for OpenCase.
 type OpenCaseParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
@@ -651,6 +711,9 @@ type GetSupportParams struct {
 
 // EnrolDeviceJSONRequestBody defines body for EnrolDevice for application/json ContentType.
 type EnrolDeviceJSONRequestBody = EnrolRequest
+
+// ChallengeDeviceJSONRequestBody defines body for ChallengeDevice for application/json ContentType.
+type ChallengeDeviceJSONRequestBody = ChallengeRequest
 
 // OpenCaseJSONRequestBody defines body for OpenCase for application/json ContentType.
 type OpenCaseJSONRequestBody = CaseRequest
@@ -758,6 +821,9 @@ type ClientInterface interface {
 	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 	// takes the new key at once: there is nobody to ask.
 	//
+	// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+	// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
@@ -771,10 +837,35 @@ type ClientInterface interface {
 	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 	// takes the new key at once: there is nobody to ask.
 	//
+	// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+	// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
 	EnrolDevice(ctx context.Context, params *EnrolDeviceParams, body EnrolDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChallengeDeviceWithBody A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+	//
+	// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+	// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+	// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+	ChallengeDeviceWithBody(ctx context.Context, params *ChallengeDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChallengeDevice A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+	//
+	// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+	// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+	// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+	ChallengeDevice(ctx context.Context, params *ChallengeDeviceParams, body ChallengeDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// OpenCaseWithBody Open a support case for this device, or find the one that is open.
 	//
@@ -1066,6 +1157,9 @@ func (c *Client) Readyz(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 // unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 // takes the new key at once: there is nobody to ask.
 //
+// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
@@ -1089,11 +1183,56 @@ func (c *Client) EnrolDeviceWithBody(ctx context.Context, params *EnrolDevicePar
 // unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 // takes the new key at once: there is nobody to ask.
 //
+// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
 func (c *Client) EnrolDevice(ctx context.Context, params *EnrolDeviceParams, body EnrolDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEnrolDeviceRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChallengeDeviceWithBody A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+//
+// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+func (c *Client) ChallengeDeviceWithBody(ctx context.Context, params *ChallengeDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChallengeDeviceRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChallengeDevice A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+//
+// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+func (c *Client) ChallengeDevice(ctx context.Context, params *ChallengeDeviceParams, body ChallengeDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChallengeDeviceRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1588,6 +1727,59 @@ func NewEnrolDeviceRequestWithBody(server string, params *EnrolDeviceParams, con
 	}
 
 	operationPath := fmt.Sprintf("/v1/devices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewChallengeDeviceRequest calls the generic ChallengeDevice builder with application/json body
+func NewChallengeDeviceRequest(server string, params *ChallengeDeviceParams, body ChallengeDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChallengeDeviceRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewChallengeDeviceRequestWithBody constructs an http.Request for the ChallengeDevice method, with any body, and a specified content type
+func NewChallengeDeviceRequestWithBody(server string, params *ChallengeDeviceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/challenge")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2194,6 +2386,9 @@ type ClientWithResponsesInterface interface {
 	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 	// takes the new key at once: there is nobody to ask.
 	//
+	// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+	// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
@@ -2207,10 +2402,35 @@ type ClientWithResponsesInterface interface {
 	// unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 	// takes the new key at once: there is nobody to ask.
 	//
+	// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+	// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
 	EnrolDeviceWithResponse(ctx context.Context, params *EnrolDeviceParams, body EnrolDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*EnrolDeviceResponse, error)
+
+	// ChallengeDeviceWithBodyWithResponse A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+	//
+	// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+	// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+	// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+	ChallengeDeviceWithBodyWithResponse(ctx context.Context, params *ChallengeDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChallengeDeviceResponse, error)
+
+	// ChallengeDeviceWithResponse A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+	//
+	// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+	// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+	// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+	ChallengeDeviceWithResponse(ctx context.Context, params *ChallengeDeviceParams, body ChallengeDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ChallengeDeviceResponse, error)
 
 	// OpenCaseWithBodyWithResponse Open a support case for this device, or find the one that is open.
 	//
@@ -2607,6 +2827,54 @@ func (r EnrolDeviceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EnrolDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ChallengeDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ChallengeResponse
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ChallengeDeviceResponse) GetJSON200() *ChallengeResponse {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ChallengeDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ChallengeDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ChallengeDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ChallengeDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ChallengeDeviceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3072,6 +3340,9 @@ func (c *ClientWithResponses) ReadyzWithResponse(ctx context.Context, reqEditors
 // unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 // takes the new key at once: there is nobody to ask.
 //
+// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
@@ -3091,6 +3362,9 @@ func (c *ClientWithResponses) EnrolDeviceWithBodyWithResponse(ctx context.Contex
 // unlock makes it the device's key. A device that nobody owns, or that its owner has signed out,
 // takes the new key at once: there is nobody to ask.
 //
+// An identity is proven by a TPM's answer to a challenge (`proof`), or by the vendor's word (`enrolment_token`). A link that was made under an unproven
+// identity does not bind a device that proves its own: such a device is another one. A proof or token that does not hold is as none.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/devices (the `EnrolDevice` operationId).
@@ -3100,6 +3374,40 @@ func (c *ClientWithResponses) EnrolDeviceWithResponse(ctx context.Context, param
 		return nil, err
 	}
 	return ParseEnrolDeviceResponse(rsp)
+}
+
+// ChallengeDeviceWithBodyWithResponse A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+//
+// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+func (c *ClientWithResponses) ChallengeDeviceWithBodyWithResponse(ctx context.Context, params *ChallengeDeviceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChallengeDeviceResponse, error) {
+	rsp, err := c.ChallengeDeviceWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChallengeDeviceResponse(rsp)
+}
+
+// ChallengeDeviceWithResponse A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+//
+// Signed by the key in the body. The answer is a credential (TPM 2.0 Part 1, Credential Protection) for the device key's name; TPM2_ActivateCredential
+// gives 32 bytes, which EnrolDevice takes as `proof` for an hour at least. Asking changes nothing. An endorsement key that the service does not take is
+// `InvalidArgument`: the device enrols without a proof, and its identity is unproven.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/challenge (the `ChallengeDevice` operationId).
+func (c *ClientWithResponses) ChallengeDeviceWithResponse(ctx context.Context, params *ChallengeDeviceParams, body ChallengeDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ChallengeDeviceResponse, error) {
+	rsp, err := c.ChallengeDevice(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChallengeDeviceResponse(rsp)
 }
 
 // OpenCaseWithBodyWithResponse Open a support case for this device, or find the one that is open.
@@ -3500,6 +3808,39 @@ func ParseEnrolDeviceResponse(rsp *http.Response) (*EnrolDeviceResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest EnrolResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseChallengeDeviceResponse parses an HTTP response from a ChallengeDeviceWithResponse call
+func ParseChallengeDeviceResponse(rsp *http.Response) (*ChallengeDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ChallengeDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ChallengeResponse
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -71,6 +71,8 @@ type Device struct {
 	// Identity are the sources of the device's identity: `tpm`, `devicetree`,
 	// `dmi`, `record` and `file:PATH`; 1 to 16, each once.
 	Identity []string
+	// TokenFile holds the vendor's enrolment token; empty is none.
+	TokenFile string
 }
 
 // Policy is `[policy]`.

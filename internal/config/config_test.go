@@ -56,6 +56,7 @@ directory = "/state"
 directory = "/runtime"
 [device]
 identity = ["file:/factory/serial", "record"]
+enrolment_token_file = "/factory/token"
 [policy]
 missing_record = "allow-offline"
 [authorization]
@@ -83,7 +84,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Record:        config.Record{Store: "file:/factory/record"},
 		State:         config.State{Directory: "/state"},
 		Runtime:       config.Runtime{Directory: "/runtime"},
-		Device:        config.Device{Identity: []string{"file:/factory/serial", "record"}},
+		Device:        config.Device{Identity: []string{"file:/factory/serial", "record"}, TokenFile: "/factory/token"},
 		Policy:        config.Policy{MissingRecord: lock.AllowOffline},
 		Authorization: config.Authorization{Mode: config.AuthorizeUID, UIDs: []uint32{0, 1000}},
 		TPM:           config.TPM{Mode: config.TPMRequire, Device: "swtpm:/run/swtpm.sock"},

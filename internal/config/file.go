@@ -41,7 +41,8 @@ type document struct {
 		Directory *string `toml:"directory"`
 	} `toml:"runtime"`
 	Device struct {
-		Identity *[]string `toml:"identity"`
+		Identity  *[]string `toml:"identity"`
+		TokenFile *string   `toml:"enrolment_token_file"`
 	} `toml:"device"`
 	Policy struct {
 		MissingRecord *lock.MissingPolicy `toml:"missing_record"`

@@ -50,6 +50,7 @@ func (d *document) validate() error {
 	check("state.directory", given(d.State.Directory, validPath))
 	check("runtime.directory", given(d.Runtime.Directory, validPath))
 	check("device.identity", given(d.Device.Identity, validIdentity))
+	check("device.enrolment_token_file", given(d.Device.TokenFile, validPath))
 	check("policy.missing_record", given(d.Policy.MissingRecord, oneOf(lock.RequireOnline, lock.AllowOffline)))
 	check("authorization.mode", given(d.Authorization.Mode, oneOf(AuthorizePolkit, AuthorizeUID)))
 	check("authorization.uids", given(d.Authorization.UIDs, validUIDs))

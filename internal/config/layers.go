@@ -60,6 +60,7 @@ func (d *document) keys(c, vendor *Config) []key {
 		bind("runtime.directory", d.Runtime.Directory, &c.Runtime.Directory, vendor.Runtime.Directory, free),
 		// More names by which the account service knows the device again.
 		bind("device.identity", d.Device.Identity, &c.Device.Identity, vendor.Device.Identity, extends(d.Device.Identity, vendor.Device.Identity)),
+		bind("device.enrolment_token_file", d.Device.TokenFile, &c.Device.TokenFile, vendor.Device.TokenFile, never),
 		bind("policy.missing_record", d.Policy.MissingRecord, &c.Policy.MissingRecord, vendor.Policy.MissingRecord, never),
 		// Nothing that D-Bus allows opens a device without the account's secret.
 		bind("authorization.mode", d.Authorization.Mode, &c.Authorization.Mode, vendor.Authorization.Mode, free),

@@ -125,7 +125,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: p.journal, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Chip:     chip(o.Config),
-		Hardware: hardware{machineOf(o.Config), o.Config.Device.Identity},
+		Hardware: hardware{machineOf(o.Config), o.Config.Device, o.Log},
 		Random:   rand.Reader,
 	}, evidence, o.Log)
 	p.flows = flow.NewManager(ctx, p.keeper, o.Log)
@@ -181,16 +181,29 @@ func (clock) Now() time.Time { return time.Now() }
 // hardware turns the machine's identities into the flow's.
 type hardware struct {
 	device.Machine
-	sources []string
+	config config.Device
+	log    *slog.Logger
 }
 
 // Identities implements flow.Hardware.
 func (h hardware) Identities(recordID []byte) []flow.Identity {
 	var out []flow.Identity
-	for _, i := range h.Machine.Identities(h.sources, recordID) {
+	for _, i := range h.Machine.Identities(h.config.Identity, recordID) {
 		out = append(out, flow.Identity{Source: i.Source, Digest: i.Digest})
 	}
 	return out
+}
+
+// Token implements flow.Hardware.
+func (h hardware) Token() string {
+	if h.config.TokenFile == "" {
+		return ""
+	}
+	text, err := device.Token(h.config.TokenFile)
+	if err != nil {
+		h.log.Warn("the vendor's enrolment token cannot be read: the device proves nothing by it", "error", err)
+	}
+	return text
 }
 
 // machineOf returns the machine, which its TPM names where there is one.

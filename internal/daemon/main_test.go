@@ -163,7 +163,8 @@ func refusals(t *testing.T, c config.Config) (map[string]error, error) {
 	_, out["begin"] = s.Begin(t.Context(), creds, flow.Begin{})
 	_, out["answer"] = s.Answer(t.Context(), creds, "x", flow.Answer{})
 	_, out["resend"] = s.Resend(t.Context(), creds, "x")
-	_, out["enrol"] = s.Enrol(t.Context(), creds, nil, "")
+	_, out["challenge"] = s.Challenge(t.Context(), creds, flow.Claim{})
+	_, _, out["enrol"] = s.Enrol(t.Context(), creds, flow.Enrolment{})
 	_, out["state"] = s.State(t.Context(), creds, "", "")
 	_, out["support"] = s.Support(t.Context(), "")
 	if !reflect.DeepEqual(s.KeySet(), lock.KeySet{}) {

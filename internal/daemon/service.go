@@ -87,8 +87,12 @@ func (a absent) Resend(context.Context, flow.Credentials, string) (flow.Remote, 
 
 func (a absent) End(context.Context, flow.Credentials, string) error { return a.refusal() }
 
-func (a absent) Enrol(context.Context, flow.Credentials, []flow.Identity, string) (string, error) {
-	return "", a.refusal()
+func (a absent) Challenge(context.Context, flow.Credentials, flow.Claim) (flow.Challenge, error) {
+	return flow.Challenge{}, a.refusal()
+}
+
+func (a absent) Enrol(context.Context, flow.Credentials, flow.Enrolment) (string, bool, error) {
+	return "", false, a.refusal()
 }
 
 func (a absent) State(context.Context, flow.Credentials, string, flow.Nonce) (lock.Statement, error) {

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
@@ -27,7 +28,7 @@ func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
 	if creds.ID != "" {
 		return creds, nil
 	}
-	id, err := k.ports.Registry.Enrol(ctx, creds, k.ports.Hardware.Identities(r.Identity), k.ports.Hardware.Model())
+	id, err := k.enrol(ctx, creds, r)
 	k.NoteContact(err)
 	if err != nil {
 		return Credentials{}, err
@@ -38,6 +39,53 @@ func (k *Keeper) credentials(ctx context.Context) (Credentials, error) {
 	}
 	k.log.Info("enrolled at the account service", "device_id", id)
 	return creds, nil
+}
+
+// enrol names the device to the account service, with what proves that.
+func (k *Keeper) enrol(ctx context.Context, creds Credentials, r lock.Record) (string, error) {
+	h := k.ports.Hardware
+	e := Enrolment{Identities: h.Identities(r.Identity), Model: h.Model(), Token: h.Token()}
+	if slices.ContainsFunc(e.Identities, func(i Identity) bool { return i.Source == "tpm" }) {
+		var err error
+		if e.Proof, err = k.prove(ctx, creds, r); err != nil {
+			return "", err
+		}
+	}
+	id, proven, err := k.ports.Registry.Enrol(ctx, creds, e)
+	if err == nil && !proven {
+		k.log.Info("the account service holds this device's identity unproven", "by_tpm", len(e.Proof) > 0, "by_token", e.Token != "")
+	}
+	return id, err
+}
+
+// prove answers a challenge of the account service by the chip that the device's key
+// lies in. Where the chip or the service does not go along the device is one that
+// proves nothing; where the service cannot be asked now it is to be asked again.
+func (k *Keeper) prove(ctx context.Context, creds Credentials, r lock.Record) ([]byte, error) {
+	chip, ok := k.ports.Chip.(Attestor)
+	if !ok || len(r.DeviceKeyTPM) == 0 {
+		return nil, nil
+	}
+	var c Claim
+	var err error
+	if c.Endorsement, c.Key, c.Certificate, err = chip.Attest(r.DeviceKeyTPM); err != nil {
+		k.log.Info("the TPM proves nothing", "error", err)
+		return nil, nil
+	}
+	challenge, err := k.ports.Registry.Challenge(ctx, Credentials{Key: creds.Key}, c)
+	if fault.CodeOf(err) == fault.InvalidArgument {
+		k.log.Info("the account service does not take the TPM's proof", "error", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	proof, err := chip.Activate(r.DeviceKeyTPM, challenge.Credential, challenge.Secret)
+	if err != nil {
+		k.log.Info("the TPM proves nothing", "error", err)
+		return nil, nil
+	}
+	return proof, nil
 }
 
 // ensureKey gives the record a device key. A record made in place of a missing
@@ -137,9 +185,9 @@ func (k *Keeper) enrolAgain(ctx context.Context) error {
 		return err
 	}
 	k.mu.Lock()
-	identity := k.record.Identity
+	r := k.record
 	k.mu.Unlock()
-	id, err := k.ports.Registry.Enrol(ctx, Credentials{Key: creds.Key}, k.ports.Hardware.Identities(identity), k.ports.Hardware.Model())
+	id, err := k.enrol(ctx, Credentials{Key: creds.Key}, r)
 	if err != nil {
 		return err
 	}

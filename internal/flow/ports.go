@@ -35,6 +35,31 @@ type Chip interface {
 	Signer(blob []byte) (crypto.Signer, error)
 }
 
+// Attestor is a Chip that can prove which machine it is in.
+type Attestor interface {
+	// Attest returns what a challenge for the key in the blob is made from: the public
+	// areas of the endorsement key and of the key, and the former's certificate.
+	Attest(blob []byte) (endorsement, key, certificate []byte, err error)
+	// Activate answers a challenge.
+	Activate(blob, credential, secret []byte) ([]byte, error)
+}
+
+// Claim is what the account service makes a challenge from.
+type Claim struct{ Endorsement, Key, Certificate []byte }
+
+// Challenge is one that only the chip of its claim can answer.
+type Challenge struct{ Credential, Secret []byte }
+
+// Enrolment is what a device says of itself.
+type Enrolment struct {
+	Identities []Identity
+	Model      string
+	// Proof is the answer to a challenge, Token the vendor's word; either may be
+	// empty.
+	Proof []byte
+	Token string
+}
+
 // Identity is one name that the hardware gives itself, as a digest.
 type Identity struct {
 	Source string
@@ -128,8 +153,12 @@ type Conversation interface {
 
 // Registry is the account service's list of devices. Errors as Conversation.
 type Registry interface {
-	// Enrol returns the device ID; creds.ID is empty.
-	Enrol(context.Context, Credentials, []Identity, string) (string, error)
+	// Challenge returns what proves a claim; creds.ID is empty. InvalidArgument: the
+	// service does not take it.
+	Challenge(context.Context, Credentials, Claim) (Challenge, error)
+	// Enrol returns the device ID, and whether its identity is proven; creds.ID is
+	// empty.
+	Enrol(context.Context, Credentials, Enrolment) (id string, proven bool, err error)
 	// State returns the link as it stands, verified over the nonce.
 	State(context.Context, Credentials, string, Nonce) (lock.Statement, error)
 	// Report tells what happened, under a name by which it is noted once.
@@ -197,6 +226,8 @@ type Hardware interface {
 	// Identities are all that answer; recordID is the record's own.
 	Identities(recordID []byte) []Identity
 	Model() string
+	// Token is the vendor's word for the identities; empty where there is none.
+	Token() string
 }
 
 // Observer hears of changes after they are made and on the medium. Its methods

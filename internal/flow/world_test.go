@@ -175,6 +175,7 @@ func (w *world) Identities([]byte) []flow.Identity {
 	return []flow.Identity{{Source: "file", Digest: "d"}}
 }
 func (w *world) Model() string { return "test" }
+func (w *world) Token() string { return "" }
 
 type fixedClock struct {
 	id    string
@@ -294,8 +295,12 @@ func (s *fakeService) grant(purpose string, l lock.Link) *flow.Grant {
 
 type registry struct{ w *world }
 
-func (r registry) Enrol(context.Context, flow.Credentials, []flow.Identity, string) (string, error) {
-	return "ABCD-EFGH-JKMN", r.w.effect("service", r.w.svc.reach)
+func (r registry) Challenge(context.Context, flow.Credentials, flow.Claim) (flow.Challenge, error) {
+	return flow.Challenge{Credential: []byte("for this chip"), Secret: []byte("seed")}, r.w.effect("service", r.w.svc.reach)
+}
+
+func (r registry) Enrol(context.Context, flow.Credentials, flow.Enrolment) (string, bool, error) {
+	return "ABCD-EFGH-JKMN", false, r.w.effect("service", r.w.svc.reach)
 }
 
 func (r registry) State(_ context.Context, _ flow.Credentials, linkID string, _ flow.Nonce) (lock.Statement, error) {

@@ -103,6 +103,7 @@ func (g *guessed) Boot() lock.Boot                                    { return g
 func (g *guessed) Now() time.Time                                     { return g.now }
 func (g *guessed) Identities([]byte) []flow.Identity                  { return nil }
 func (g *guessed) Model() string                                      { return "" }
+func (g *guessed) Token() string                                      { return "" }
 func (g *guessed) NextEvents(context.Context, string) (string, []flow.Event, error) {
 	return "", nil, nil
 }

@@ -148,6 +148,7 @@ func (s *system) startOn(kept *record.Disk, c *chip, dir string) *daemon {
 func (l *daemon) Boot() lock.Boot { return l.boot }
 func (l *daemon) Now() time.Time  { return time.Now() }
 func (l *daemon) Model() string   { return "test" }
+func (l *daemon) Token() string   { return "" }
 func (l *daemon) Identities([]byte) []flow.Identity {
 	i := apitest.Identity(accountapi.Dmi, l.serial)
 	return []flow.Identity{{Source: "dmi", Digest: i.Digest}}
@@ -271,9 +272,9 @@ type registry struct {
 	*client.Client
 }
 
-func (c registry) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.Identity, model string) (id string, err error) {
-	c.s.around("enrol", func() { id, err = c.Client.Enrol(ctx, creds, ids, model) })
-	return id, err
+func (c registry) Enrol(ctx context.Context, creds flow.Credentials, e flow.Enrolment) (id string, proven bool, err error) {
+	c.s.around("enrol", func() { id, proven, err = c.Client.Enrol(ctx, creds, e) })
+	return id, proven, err
 }
 
 func (c registry) State(ctx context.Context, creds flow.Credentials, link string, n flow.Nonce) (st lock.Statement, err error) {

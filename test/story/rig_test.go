@@ -156,13 +156,14 @@ func (r *rig) stopServer() {
 }
 
 // admin runs a console command of the account service.
-func (r *rig) admin(args ...string) {
+func (r *rig) admin(args ...string) (output string) {
 	r.t.Helper()
 	args = append(args, "--data", r.path("service"))
 	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlock-server"), args...))
 	if p.ExitCode() != 0 {
 		r.t.Fatalf("accountlock-server %v: %d\n%s", args, p.ExitCode(), p.Output())
 	}
+	return string(p.Output())
 }
 
 func (r *rig) writeConfig() {
@@ -179,7 +180,7 @@ directory = "%s"
 [runtime]
 directory = "%s"
 [device]
-identity = ["file:%s"]
+identity = ["tpm", "file:%s"]
 [tpm]
 %s
 [gate]

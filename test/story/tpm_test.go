@@ -126,6 +126,9 @@ func TestADevicesLifeWithATPM(t *testing.T) {
 	if line := r.tier(); !strings.Contains(line, "Tier 1") {
 		t.Errorf("doctor says %q", line)
 	}
+	if shown := r.admin("device", "show", r.get("DeviceId").Value().(string), "--json"); !strings.Contains(shown, `"proven": true`) {
+		t.Errorf("the account service shows %s", shown)
+	}
 	r.chip.Reboot()
 	r.chip.ExtendPCRs()
 	r.reset()

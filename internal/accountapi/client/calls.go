@@ -5,6 +5,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -19,26 +20,61 @@ import (
 	"github.com/accountlock/accountlock/internal/lock"
 )
 
-// Enrol implements flow.Registry.
-func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, ids []flow.Identity, model string) (string, error) {
+// Challenge implements flow.Registry.
+func (c *Client) Challenge(ctx context.Context, creds flow.Credentials, claim flow.Claim) (flow.Challenge, error) {
 	if creds.Key == nil {
-		return "", fault.New(fault.Internal, errUnsigned)
+		return flow.Challenge{}, fault.New(fault.Internal, errUnsigned)
 	}
-	body := accountapi.EnrolRequest{Key: accountapi.NewJWK(creds.Key.Public()), Model: &model}
-	for _, id := range ids {
+	text := base64.RawURLEncoding.EncodeToString
+	body := accountapi.ChallengeRequest{
+		Key: accountapi.NewJWK(creds.Key.Public()), EndorsementKey: text(claim.Endorsement), DeviceKey: text(claim.Key),
+	}
+	if len(claim.Certificate) > 0 {
+		certificate := text(claim.Certificate)
+		body.Certificate = &certificate
+	}
+	r, err := c.api.ChallengeDeviceWithResponse(with(ctx, creds), &accountapi.ChallengeDeviceParams{IdempotencyKey: newKey()}, body)
+	if err != nil {
+		return flow.Challenge{}, c.diagnose(ctx, err)
+	}
+	if r.JSON200 == nil {
+		return flow.Challenge{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+	}
+	credential, err := base64.RawURLEncoding.DecodeString(r.JSON200.Credential)
+	secret, serr := base64.RawURLEncoding.DecodeString(r.JSON200.Secret)
+	if err != nil || serr != nil || len(credential) > 512 || len(secret) > 1024 {
+		return flow.Challenge{}, c.malformed(r.HTTPResponse, "no challenge")
+	}
+	return flow.Challenge{Credential: credential, Secret: secret}, nil
+}
+
+// Enrol implements flow.Registry.
+func (c *Client) Enrol(ctx context.Context, creds flow.Credentials, e flow.Enrolment) (string, bool, error) {
+	if creds.Key == nil {
+		return "", false, fault.New(fault.Internal, errUnsigned)
+	}
+	body := accountapi.EnrolRequest{Key: accountapi.NewJWK(creds.Key.Public()), Model: &e.Model}
+	for _, id := range e.Identities {
 		body.Identities = append(body.Identities, accountapi.Identity{Source: accountapi.IdentitySource(id.Source), Digest: id.Digest})
+	}
+	if len(e.Proof) > 0 {
+		proof := base64.RawURLEncoding.EncodeToString(e.Proof)
+		body.Proof = &proof
+	}
+	if e.Token != "" {
+		body.EnrolmentToken = &e.Token
 	}
 	r, err := c.api.EnrolDeviceWithResponse(with(ctx, creds), &accountapi.EnrolDeviceParams{IdempotencyKey: newKey()}, body)
 	if err != nil {
-		return "", c.diagnose(ctx, err)
+		return "", false, c.diagnose(ctx, err)
 	}
 	if r.JSON200 == nil {
-		return "", c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
+		return "", false, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	if id := r.JSON200.DeviceId; isDeviceName(id) {
-		return id, nil
+		return id, r.JSON200.Identity == accountapi.Proven, nil
 	}
-	return "", c.malformed(r.HTTPResponse, "no device ID")
+	return "", false, c.malformed(r.HTTPResponse, "no device ID")
 }
 
 // State implements flow.Registry.

@@ -216,7 +216,7 @@ func TestACallWithoutAKeyIsNotMade(t *testing.T) {
 	w := newWorld(t, setup{})
 	creds := flow.Credentials{ID: deviceID}
 	_, err := w.client.Begin(t.Context(), creds, flow.Begin{Kind: "unlock", Nonce: nonce})
-	_, enrol := w.client.Enrol(t.Context(), creds, nil, "")
+	_, _, enrol := w.client.Enrol(t.Context(), creds, flow.Enrolment{})
 	if fault.CodeOf(err) != fault.Internal || fault.CodeOf(enrol) != fault.Internal || len(w.requests()) != 0 {
 		t.Fatal(err, enrol)
 	}
@@ -242,7 +242,8 @@ func TestADeviceIDIsAsTheDocumentSays(t *testing.T) {
 		w.handle = func(rw http.ResponseWriter, _ *http.Request) {
 			answer(rw, 200, "application/json", map[string]any{"device_id": id, "key_status": "active"})
 		}
-		if got, err := w.client.Enrol(t.Context(), w.creds, []flow.Identity{{Source: "dmi", Digest: "x"}}, "model"); fault.CodeOf(err) != want || (want == "" && got != id) {
+		enrolment := flow.Enrolment{Identities: []flow.Identity{{Source: "dmi", Digest: "x"}}, Model: "model"}
+		if got, _, err := w.client.Enrol(t.Context(), w.creds, enrolment); fault.CodeOf(err) != want || (want == "" && got != id) {
 			t.Errorf("%q: %q, %v", id, got, err)
 		}
 	}

@@ -48,7 +48,7 @@ func (s *Service) countersFor(a Attempt, target string) *counters {
 		c.all = append(c.all, n)
 		return n
 	}
-	if from := network(a.Address); from != "" {
+	if from := Network(a.Address); from != "" {
 		add(addressLimit, "address", from).own = true
 	}
 	if a.DeviceID != "" {
@@ -62,9 +62,9 @@ func (s *Service) countersFor(a Attempt, target string) *counters {
 	return c
 }
 
-// network is the part of an address that one guesser has for himself: all of
-// an IPv4 address, the /64 of an IPv6 one.
-func network(a netip.Addr) string {
+// Network is the part of an address that one guesser has for himself: all of
+// an IPv4 address, the /64 of an IPv6 one; empty for the zero Addr.
+func Network(a netip.Addr) string {
 	a = a.Unmap().WithZone("")
 	if !a.IsValid() {
 		return ""

@@ -23,6 +23,7 @@ import (
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/approval"
+	"github.com/accountlock/accountlock/internal/service/attest"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/factor"
@@ -106,6 +107,7 @@ type Service struct {
 	Keys      *keys.Ring
 	Accounts  *account.Service
 	Devices   *device.Registry
+	Attest    *attest.Verifier
 	Offline   *offline.Service
 	Flows     *flow.Service
 	Notices   *notice.Queue
@@ -156,6 +158,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 		return s.Accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), n.DeviceID)
 	}, s.Clock.Now)
 	s.Devices = device.New(s.DB, s.Notices, s.Clock.Now)
+	s.Attest = attest.New(s.Secret, attest.Trusted{}, s.Clock.Now)
 	s.Accounts, err = account.New(account.Config{
 		DB: s.DB, Secret: s.Secret, Notifier: mail, Region: "GB", Hash: params, Now: s.Clock.Now, Log: log,
 		OnDelete: func(ctx context.Context, tx *sql.Tx, id string) error {
@@ -220,7 +223,7 @@ func (s *Service) NewAPI(t testing.TB, log *slog.Logger) *httpapi.Server {
 		t.Fatal(err)
 	}
 	return httpapi.New(httpapi.Config{
-		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Cases: s.Cases,
+		DB: s.DB, Devices: s.Devices, Attest: s.Attest, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Cases: s.Cases,
 		Secret: s.Secret, Log: log, Now: s.Clock.Now,
 		Support: contacts, Portal: pages,
 	})

@@ -108,6 +108,8 @@ type shownLink struct {
 	Generation int64  `json:"generation"`
 	AccountID  string `json:"account_id"`
 	Hint       string `json:"hint,omitempty"`
+	// Proven: made by a device that had proven what it is.
+	Proven bool `json:"proven"`
 }
 
 type shownLost struct {
@@ -123,7 +125,7 @@ func (c *deviceCommands) print(w io.Writer, d device.Details, events []device.Ev
 	if d.Link.ID == "" {
 		out.Status = string(device.Unlinked)
 	} else {
-		out.Link = &shownLink{ID: d.Link.ID, Generation: d.Link.Generation, AccountID: d.Link.AccountID, Hint: d.Link.Hint}
+		out.Link = &shownLink{ID: d.Link.ID, Generation: d.Link.Generation, AccountID: d.Link.AccountID, Hint: d.Link.Hint, Proven: d.Proven}
 	}
 	if d.Link.Status == device.Lost {
 		out.Lost = &shownLost{Message: d.Link.LostMessage, Contact: d.Link.LostContact}
@@ -144,6 +146,7 @@ func (c *deviceCommands) print(w io.Writer, d device.Details, events []device.Ev
 		row("Account ID", out.Link.AccountID)
 		row("Hint", out.Link.Hint)
 		row("Link", fmt.Sprintf("%s, generation %d", out.Link.ID, out.Link.Generation))
+		row("Identity", map[bool]string{true: "proven", false: "unproven"}[out.Link.Proven])
 	}
 	if out.Lost != nil {
 		row("Message", printable(out.Lost.Message))

@@ -22,6 +22,7 @@ import (
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/approval"
+	"github.com/accountlock/accountlock/internal/service/attest"
 	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/config"
@@ -57,6 +58,7 @@ type service struct {
 	keys     *keys.Ring
 	accounts *account.Service
 	devices  *device.Registry
+	attest   *attest.Verifier
 	offline  *offline.Service
 	flows    *flow.Service
 	notices  *notice.Queue
@@ -112,6 +114,11 @@ func (s *service) wire() error {
 	}
 	s.notices = notice.New(s.db, s.tell, time.Now)
 	s.devices = device.New(s.db, s.notices, time.Now)
+	trusted, err := trustedWords(s.cfg.Identity)
+	if err != nil {
+		return storage(err)
+	}
+	s.attest = attest.New(s.secret.Reveal(), trusted, time.Now)
 	s.accounts, err = account.New(account.Config{
 		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log,
 		OnDelete: s.accountDeleted,
@@ -195,7 +202,7 @@ func (s *service) server() (*httpapi.Server, error) {
 		return nil, err
 	}
 	return httpapi.New(httpapi.Config{
-		DB: s.db, Devices: s.devices, Flows: s.flows, Keys: s.keys, Notices: s.notices, Cases: s.cases,
+		DB: s.db, Devices: s.devices, Attest: s.attest, Flows: s.flows, Keys: s.keys, Notices: s.notices, Cases: s.cases,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
 		Portal: pages, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
 	}), nil
@@ -208,6 +215,25 @@ func (s *service) sweep(ctx context.Context) error {
 		federated = s.federation.Sweep(ctx)
 	}
 	return errors.Join(federated, s.accounts.Sweep(ctx), s.captcha.Sweep(ctx), s.recoveries.Sweep(ctx), s.factors.Sweep(ctx), s.staff.Sweep(ctx), s.approvals.Sweep(ctx), s.cases.Sweep(ctx))
+}
+
+// trustedWords reads whose word counts when a device proves what it is.
+func trustedWords(c config.Identity) (attest.Trusted, error) {
+	var texts [2][]byte
+	for i, path := range []string{c.TPMMakers, c.VendorKeys} {
+		if path == "" {
+			continue
+		}
+		b, err := files.Read(path, 4<<20)
+		if err != nil {
+			return attest.Trusted{}, err
+		}
+		if len(b) == 0 {
+			return attest.Trusted{}, fmt.Errorf("%s is empty", path)
+		}
+		texts[i] = b
+	}
+	return attest.Trust(texts[0], texts[1])
 }
 
 // openDatabase opens what the configuration names.

@@ -59,6 +59,7 @@ type Config struct {
 	OIDC       OIDC      `toml:"oidc"`
 	Support    []Contact `toml:"support"`
 	Portal     Portal    `toml:"portal"`
+	Identity   Identity  `toml:"identity"`
 	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
 	// is of `dev` alone: the file cannot say it.
 	RecoveryWait time.Duration `toml:"-"`
@@ -144,6 +145,7 @@ func Load(path string) (Config, error) {
 		&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Database.PasswordFile, &c.Keys.Directory, &c.Mail.Outbox,
 		&c.Mail.SMTP.PasswordFile, &c.Mail.SMTP.CAFile, &c.SMS.TokenFile, &c.SMS.HMACKeyFile, &c.SMS.CAFile,
 		&c.OIDC.ClientSecretFile, &c.OIDC.CAFile,
+		&c.Identity.TPMMakers, &c.Identity.VendorKeys,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)

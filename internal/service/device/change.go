@@ -64,17 +64,24 @@ type Owner struct {
 	AccountID string
 	// Hint is the account's masked identifier.
 	Hint string
+	// KeyID is the key that the device asks by, Place the network it asks from; empty
+	// is none.
+	KeyID, Place string
 }
 
 // Reserve makes a pending link of the device within a transaction. An earlier
 // reservation of the device is dropped: its flow can no longer commit. A device
-// that is linked or lost is fault.AlreadyLinked.
+// that is linked or lost is fault.AlreadyLinked; one that proves nothing, from a place that
+// many such devices were linked from of late, fault.RateLimited.
 func (r *Registry) Reserve(ctx context.Context, tx *sql.Tx, deviceID string, owner Owner) (Link, error) {
 	newest, err := NewestLink(ctx, tx, deviceID)
 	if err != nil {
 		return Link{}, err
 	}
 	if err := newest.MayLink(owner.AccountID); err != nil {
+		return Link{}, err
+	}
+	if err := r.countPlace(ctx, tx, deviceID, owner); err != nil {
 		return Link{}, err
 	}
 	id, err := newLinkID(r.random)
@@ -89,8 +96,8 @@ func (r *Registry) Reserve(ctx context.Context, tx *sql.Tx, deviceID string, own
 		ID: id, DeviceID: deviceID, AccountID: owner.AccountID, Hint: owner.Hint,
 		Status: Pending, Generation: 1, ReservedUntil: now.Add(ReservationTime),
 	}
-	err = exec(ctx, tx, `INSERT INTO links (id, device_id, account_id, hint, status, generation, reserved_until, created_at, changed_at)
-VALUES ($1, $2, $3, $4, 'pending', 1, $5, $6, $7)`,
+	err = exec(ctx, tx, `INSERT INTO links (id, device_id, account_id, hint, status, generation, reserved_until, created_at, changed_at, proven)
+VALUES ($1, $2, $3, $4, 'pending', 1, $5, $6, $7, 0)`,
 		l.ID, deviceID, l.AccountID, l.Hint, l.ReservedUntil.UnixMilli(), now.UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return Link{}, fmt.Errorf("cannot reserve a link: %w", err)
@@ -137,10 +144,19 @@ func (r *Registry) CommitLink(ctx context.Context, tx *sql.Tx, deviceID, linkID,
 	if err := exec(ctx, tx, `UPDATE devices SET link_id = $1 WHERE id = $2`, l.ID, deviceID); err != nil {
 		return Link{}, fmt.Errorf("cannot commit a link: %w", err)
 	}
+	if err := proveLink(ctx, tx, deviceID, l.ID, keyID); err != nil {
+		return Link{}, fmt.Errorf("cannot commit a link: %w", err)
+	}
 	if err := r.promote(ctx, tx, deviceID, keyID); err != nil {
 		return Link{}, fmt.Errorf("cannot give the device its new key: %w", err)
 	}
 	return l, nil
+}
+
+// proveLink makes the link that of a proven device, if the key is one's.
+func proveLink(ctx context.Context, tx *sql.Tx, deviceID, linkID, keyID string) error {
+	return exec(ctx, tx, `UPDATE links SET proven = 1 WHERE id = $1 AND EXISTS
+(SELECT 1 FROM device_keys WHERE device_id = $2 AND key_id = $3 AND proof <> '')`, linkID, deviceID, keyID)
 }
 
 func (r *Registry) supersede(ctx context.Context, tx *sql.Tx, old Link, by string) error {
@@ -164,6 +180,9 @@ func (r *Registry) UnlockLink(ctx context.Context, tx *sql.Tx, deviceID, linkID,
 	l, err := r.changeNewest(ctx, tx, deviceID, linkID, Unlock, n)
 	if err != nil {
 		return Link{}, err
+	}
+	if err := proveLink(ctx, tx, deviceID, l.ID, keyID); err != nil {
+		return Link{}, fmt.Errorf("cannot note an unlock: %w", err)
 	}
 	if err := r.promote(ctx, tx, deviceID, keyID); err != nil {
 		return Link{}, fmt.Errorf("cannot give the device its new key: %w", err)

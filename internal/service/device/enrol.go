@@ -26,12 +26,30 @@ type Enrolment struct {
 	Identities []Identity
 	// Model is for people to read.
 	Model string
+	// Proof says what proves Proven, which are among Identities.
+	Proof  Proof
+	Proven []Identity
 }
+
+// Proof is what proves that a device is the hardware that it says it is.
+type Proof string
+
+// The proofs.
+const (
+	// Unproven: nothing does.
+	Unproven Proof = ""
+	// ByTPM: its TPM has answered a challenge, with the device's key in it.
+	ByTPM Proof = "tpm"
+	// ByToken: its vendor says so.
+	ByToken Proof = "token"
+)
 
 // Enrolled is what the account service answers an enrolment.
 type Enrolled struct {
 	DeviceID  string
 	KeyStatus KeyStatus
+	// Proof is that of the key, now or earlier.
+	Proof Proof
 }
 
 // Enrol makes a new device, or finds again the one with this hardware, and takes
@@ -43,17 +61,22 @@ func (r *Registry) Enrol(ctx context.Context, e Enrolment) (Enrolled, error) {
 		if err != nil {
 			return err
 		}
-		known, ok := Choose(matches)
+		known, ok := Choose(Bound(matches, e.Proof))
 		if !ok {
 			if known, err = r.add(ctx, tx, e); err != nil {
 				return err
 			}
 		}
 		out = Enrolled{DeviceID: known.DeviceID, KeyStatus: KeyAfterEnrolment(known)}
+		add := r.addActive
 		if out.KeyStatus == PendingKey {
-			return r.addPending(ctx, tx, known.DeviceID, e)
+			add = r.addPending
 		}
-		return r.addActive(ctx, tx, known.DeviceID, e)
+		if err := add(ctx, tx, known.DeviceID, e); err != nil {
+			return err
+		}
+		out.Proof, err = r.prove(ctx, tx, known, e)
+		return err
 	})
 	if err != nil {
 		return Enrolled{}, fmt.Errorf("cannot enrol a device: %w", err)
@@ -63,12 +86,12 @@ func (r *Registry) Enrol(ctx context.Context, e Enrolment) (Enrolled, error) {
 
 // matching returns the devices that one of the identities, or the key, matches.
 func matching(ctx context.Context, tx *sql.Tx, e Enrolment) ([]Candidate, error) {
-	const columns = `d.id, d.enrolled_at, COALESCE(l.status, ''),
+	const columns = `d.id, d.enrolled_at, COALESCE(l.status, ''), COALESCE(l.proven, 0),
 (SELECT COUNT(*) FROM device_keys k WHERE k.device_id = d.id AND k.key_id = $1 AND k.status = 'active')`
 	var out []Candidate
 	add := func(source, query string, args ...any) error {
 		c := Candidate{Source: source}
-		err := tx.QueryRowContext(ctx, query, args...).Scan(&c.DeviceID, &c.EnrolledAt, &c.Status, &c.HoldsKey)
+		err := tx.QueryRowContext(ctx, query, args...).Scan(&c.DeviceID, &c.EnrolledAt, &c.Status, &c.Proven, &c.HoldsKey)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -145,6 +168,42 @@ ON CONFLICT (device_id, key_id) DO UPDATE SET identities = excluded.identities, 
 	return exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND status = 'pending' AND key_id NOT IN
 (SELECT key_id FROM device_keys WHERE device_id = $1 AND status = 'pending' ORDER BY added_at DESC, key_id LIMIT $2)`,
 		deviceID, maxPending)
+}
+
+// prove notes what proves the key, and returns that. A proven identity is taken from
+// a device that has not proven it. The link of a device whose own key proves itself
+// is that of a proven device from now on.
+func (r *Registry) prove(ctx context.Context, tx *sql.Tx, to Candidate, e Enrolment) (Proof, error) {
+	if e.Proof != Unproven {
+		err := exec(ctx, tx, `UPDATE device_keys SET proof = $1 WHERE device_id = $2 AND key_id = $3`, string(e.Proof), to.DeviceID, e.KeyID)
+		if err == nil && to.HoldsKey {
+			err = exec(ctx, tx, `UPDATE links SET proven = 1 WHERE id = (SELECT link_id FROM devices WHERE id = $1)`, to.DeviceID)
+		}
+		if err != nil {
+			return Unproven, err
+		}
+		if !to.HoldsKey && to.Status.Binds() {
+			// The owner's unlock makes them the device's.
+			return e.Proof, nil
+		}
+		return e.Proof, r.addProven(ctx, tx, to.DeviceID, e.Proven)
+	}
+	var proof string
+	err := tx.QueryRowContext(ctx, `SELECT proof FROM device_keys WHERE device_id = $1 AND key_id = $2`, to.DeviceID, e.KeyID).Scan(&proof)
+	return Proof(proof), err
+}
+
+// addProven gives the device identities that it has proven.
+func (r *Registry) addProven(ctx context.Context, tx *sql.Tx, deviceID string, ids []Identity) error {
+	for _, id := range ids {
+		err := exec(ctx, tx, `INSERT INTO device_identities (source, digest, device_id, added_at, proven) VALUES ($1, $2, $3, $4, 1)
+ON CONFLICT (source, digest) DO UPDATE SET device_id = excluded.device_id, proven = 1 WHERE device_identities.proven = 0`,
+			id.Source, id.Digest, deviceID, r.now().UnixMilli())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addIdentities gives the device those identities that no device has.

@@ -23,12 +23,25 @@ type Candidate struct {
 	DeviceID string
 	// Status is that of the device's newest link.
 	Status Status
+	// Proven: that link was made by a device that had proven what it is.
+	Proven bool
 	// HoldsKey: the enrolling key is this device's active key.
 	HoldsKey bool
 	// Source is the identity that matched; empty where only the key did.
 	Source string
 	// EnrolledAt in milliseconds since the epoch.
 	EnrolledAt int64
+}
+
+// Bound returns the candidates that a device with such a proof may be bound by. A
+// link made under an unproven identity does not bind a device that proves itself:
+// whoever borrows the serial number of a device that they do not have cannot lock
+// it. But for the key's own device, which may prove itself later.
+func Bound(matches []Candidate, proof Proof) []Candidate {
+	if proof == Unproven {
+		return matches
+	}
+	return slices.DeleteFunc(matches, func(c Candidate) bool { return c.Status.Binds() && !c.Proven && !c.HoldsKey })
 }
 
 // Choose returns which of the matched devices the enrolling one is: the one that

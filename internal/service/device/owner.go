@@ -27,6 +27,8 @@ type Details struct {
 	SeenAt     time.Time
 	// PendingKeys is how many keys wait for the owner's unlock.
 	PendingKeys int
+	// Proven: the newest link was made by a device that had proven what it is.
+	Proven bool
 }
 
 // Show returns what is known of a device, or fault.DeviceUnknown.
@@ -40,8 +42,9 @@ func (r *Registry) Show(ctx context.Context, deviceID string) (Details, error) {
 		d = Details{DeviceID: deviceID, Link: l}
 		var enrolled, seen int64
 		err = tx.QueryRowContext(ctx, `SELECT d.model, d.enrolled_at, d.seen_at,
-(SELECT COUNT(*) FROM device_keys k WHERE k.device_id = d.id AND k.status = 'pending')
-FROM devices d WHERE d.id = $1`, deviceID).Scan(&d.Model, &enrolled, &seen, &d.PendingKeys)
+(SELECT COUNT(*) FROM device_keys k WHERE k.device_id = d.id AND k.status = 'pending'),
+COALESCE((SELECT l.proven FROM links l WHERE l.id = d.link_id), 0)
+FROM devices d WHERE d.id = $1`, deviceID).Scan(&d.Model, &enrolled, &seen, &d.PendingKeys, &d.Proven)
 		if err != nil {
 			return fmt.Errorf("cannot read a device: %w", err)
 		}
@@ -180,8 +183,10 @@ func (r *Registry) DropExpired(ctx context.Context) (int64, error) {
 		if err != nil {
 			return fmt.Errorf("cannot drop reservations that have run out: %w", err)
 		}
-		n, err = res.RowsAffected()
-		return err
+		if n, err = res.RowsAffected(); err != nil {
+			return err
+		}
+		return exec(ctx, tx, `DELETE FROM link_places WHERE linked_at <= $1`, r.now().Add(-unprovenTime).UnixMilli())
 	})
 	return n, err
 }

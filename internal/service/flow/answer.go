@@ -261,7 +261,9 @@ func (s *Service) confirm(ctx context.Context, f Flow, req Request) (accountapi.
 		if f.Kind == accountapi.FlowKindReset {
 			return s.allowReset(ctx, tx, f)
 		}
-		link, err := s.devices.Reserve(ctx, tx, f.DeviceID, device.Owner{AccountID: f.AccountID, Hint: f.Hint})
+		link, err := s.devices.Reserve(ctx, tx, f.DeviceID, device.Owner{
+			AccountID: f.AccountID, Hint: f.Hint, KeyID: f.KeyID, Place: account.Network(req.Address),
+		})
 		if err != nil {
 			return accountapi.FlowStep{}, err
 		}

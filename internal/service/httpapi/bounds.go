@@ -30,12 +30,13 @@ var (
 // is not here takes none. decode reads it strictly and checks every bound that
 // the document sets.
 var bodies = map[string]func([]byte) (any, error){
-	"EnrolDevice":  strict(checkEnrol),
-	"StateDevice":  strict(checkStatement),
-	"ReportEvents": strict(checkEvents),
-	"OpenCase":     strict(checkCase),
-	"BeginFlow":    strict(checkBegin),
-	"AnswerFlow":   strict(checkAnswer),
+	"EnrolDevice":     strict(checkEnrol),
+	"ChallengeDevice": strict(checkChallenge),
+	"StateDevice":     strict(checkStatement),
+	"ReportEvents":    strict(checkEvents),
+	"OpenCase":        strict(checkCase),
+	"BeginFlow":       strict(checkBegin),
+	"AnswerFlow":      strict(checkAnswer),
 }
 
 // strict returns a decoder of one JSON value of type T and nothing after it,
@@ -98,7 +99,30 @@ func checkEnrol(r *accountapi.EnrolRequest) error {
 			return errors.New("an identity's digest is not 32 bytes in base64url")
 		}
 	}
-	return cmp.Or(within("key.kid", r.Key.Kid, 64), within("model", r.Model, 128))
+	if r.Proof != nil && !isHash(*r.Proof) {
+		return errors.New("proof is not 32 bytes in base64url")
+	}
+	return cmp.Or(within("key.kid", r.Key.Kid, 64), within("model", r.Model, 128), within("enrolment_token", r.EnrolmentToken, 8192))
+}
+
+func checkChallenge(r *accountapi.ChallengeRequest) error {
+	if _, err := r.Key.DeviceKey(); err != nil {
+		return errors.New("key is no JWK of Ed25519 or P-256")
+	}
+	return cmp.Or(
+		within("key.kid", r.Key.Kid, 64), encoded("endorsement_key", &r.EndorsementKey, 1024),
+		encoded("device_key", &r.DeviceKey, 1024), encoded("certificate", r.Certificate, 8192))
+}
+
+// encoded returns an error for what is not base64url without padding, or longer.
+func encoded(name string, s *string, limit int) error {
+	if s == nil {
+		return nil
+	}
+	if _, err := base64.RawURLEncoding.DecodeString(*s); err != nil {
+		return fmt.Errorf("%s is not base64url without padding", name)
+	}
+	return within(name, s, limit)
 }
 
 func checkStatement(r *accountapi.StatementRequest) error {

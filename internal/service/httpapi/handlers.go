@@ -4,11 +4,13 @@ package httpapi
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/attest"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/stub"
@@ -30,12 +32,42 @@ func (h handlers) EnrolDevice(ctx context.Context, r stub.EnrolDeviceRequestObje
 	if r.Body.Model != nil {
 		e.Model = *r.Body.Model
 	}
+	e.Proof, e.Proven = h.attest.Verify(attest.Proofs{
+		KeyID: e.KeyID, Identities: e.Identities, Answer: value(r.Body.Proof), Token: value(r.Body.EnrolmentToken),
+	})
 	out, err := h.devices.Enrol(ctx, e)
 	if err != nil {
 		return nil, err
 	}
+	identity := accountapi.Unproven
+	if out.Proof != device.Unproven {
+		identity = accountapi.Proven
+	}
 	return stub.EnrolDevice200JSONResponse{
-		DeviceId: out.DeviceID, KeyStatus: accountapi.EnrolResponseKeyStatus(out.KeyStatus),
+		DeviceId: out.DeviceID, KeyStatus: accountapi.EnrolResponseKeyStatus(out.KeyStatus), Identity: identity,
+	}, nil
+}
+
+// ChallengeDevice implements stub.StrictServerInterface.
+func (h handlers) ChallengeDevice(ctx context.Context, r stub.ChallengeDeviceRequestObject) (stub.ChallengeDeviceResponseObject, error) {
+	c := askedOf(ctx).caller
+	claim := attest.Claim{Key: c.Public, KeyID: c.KeyID}
+	for _, part := range []struct {
+		text string
+		into *[]byte
+	}{{r.Body.EndorsementKey, &claim.Endorsement}, {r.Body.DeviceKey, &claim.DeviceKey}, {value(r.Body.Certificate), &claim.Certificate}} {
+		b, err := base64.RawURLEncoding.DecodeString(part.text)
+		if err != nil {
+			return nil, invalid("a part is not base64url without padding")
+		}
+		*part.into = b
+	}
+	out, err := h.attest.Challenge(claim)
+	if err != nil {
+		return nil, err
+	}
+	return stub.ChallengeDevice200JSONResponse{
+		Credential: base64.RawURLEncoding.EncodeToString(out.Credential), Secret: base64.RawURLEncoding.EncodeToString(out.Secret),
 	}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/accountlock/accountlock/internal/service/attest"
 	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/service/flow"
 	"github.com/accountlock/accountlock/internal/service/keys"
@@ -64,6 +65,7 @@ type Cases interface {
 type Config struct {
 	DB      DB
 	Devices *device.Registry
+	Attest  *attest.Verifier
 	Flows   *flow.Service
 	Keys    *keys.Ring
 	Notices Notices
@@ -89,6 +91,7 @@ type Config struct {
 type Server struct {
 	db       DB
 	devices  *device.Registry
+	attest   *attest.Verifier
 	flows    *flow.Service
 	keys     *keys.Ring
 	notices  Notices
@@ -116,7 +119,7 @@ func New(cfg Config) *Server {
 		cfg.Now, steady = time.Now, SteadyClock()
 	}
 	s := &Server{
-		db: cfg.DB, devices: cfg.Devices, flows: cfg.Flows, keys: cfg.Keys, notices: cfg.Notices, cases: cfg.Cases,
+		db: cfg.DB, devices: cfg.Devices, attest: cfg.Attest, flows: cfg.Flows, keys: cfg.Keys, notices: cfg.Notices, cases: cfg.Cases,
 		support: cfg.Support, trusted: cfg.Trusted, log: cfg.Log, clock: cfg.Now,
 		nonces: NewNonces(cfg.Secret, steady),
 		requests: newRequests(cfg.DB, cfg.Secret, cfg.Now, func(err error) {

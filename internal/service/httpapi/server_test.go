@@ -145,7 +145,7 @@ func TestAPanicIsAProblemWithAnIncident(t *testing.T) {
 	s := apitest.Start(t)
 	var log apitest.Log
 	api := httpapi.New(httpapi.Config{
-		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Secret: s.Secret,
+		DB: s.DB, Devices: s.Devices, Attest: s.Attest, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Secret: s.Secret,
 		Log:    slog.New(slog.NewTextHandler(&log, nil)),
 		Portal: home(func(http.ResponseWriter, *http.Request) { panic("a bug") }),
 	})
@@ -215,7 +215,7 @@ func TestAShutdownFinishesWhatIsInFlight(t *testing.T) {
 	s := apitest.Start(t)
 	entered, let := make(chan struct{}), make(chan struct{})
 	api := httpapi.New(httpapi.Config{
-		DB: s.DB, Devices: s.Devices, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Secret: s.Secret,
+		DB: s.DB, Devices: s.Devices, Attest: s.Attest, Flows: s.Flows, Keys: s.Keys, Notices: s.Notices, Secret: s.Secret,
 		Log: slog.New(slog.DiscardHandler),
 		Portal: home(func(w http.ResponseWriter, _ *http.Request) {
 			close(entered)
@@ -362,11 +362,12 @@ func TestClientAddress(t *testing.T) {
 
 func FuzzBodies(f *testing.F) {
 	for name, body := range map[string]string{
-		"EnrolDevice":  `{"key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"identities":[{"source":"dmi","digest":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}],"model":"x"}`,
-		"StateDevice":  `{"nonce":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","link_id":"x"}`,
-		"ReportEvents": `{"events":[{"kind":"started","time":1,"detail":"x"}]}`,
-		"BeginFlow":    `{"kind":"link","device_id":"0000-0000-0000","nonce":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","region":"GB"}`,
-		"AnswerFlow":   `{"step":"password","password":"x","code":"1","confirm":true,"use_hint":false}`,
+		"ChallengeDevice": `{"key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"endorsement_key":"AAAA","device_key":"AAAA","certificate":"AAAA"}`,
+		"EnrolDevice":     `{"key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"identities":[{"source":"dmi","digest":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}],"model":"x"}`,
+		"StateDevice":     `{"nonce":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","link_id":"x"}`,
+		"ReportEvents":    `{"events":[{"kind":"started","time":1,"detail":"x"}]}`,
+		"BeginFlow":       `{"kind":"link","device_id":"0000-0000-0000","nonce":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","region":"GB"}`,
+		"AnswerFlow":      `{"step":"password","password":"x","code":"1","confirm":true,"use_hint":false}`,
 	} {
 		f.Add(name, []byte(body))
 	}

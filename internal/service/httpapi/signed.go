@@ -41,6 +41,7 @@ type operation struct {
 // test holds it equal to the API's document.
 var operations = map[string]operation{
 	"POST /v1/devices":                       {name: "EnrolDevice", decode: bodies["EnrolDevice"]},
+	"POST /v1/devices/challenge":             {name: "ChallengeDevice", decode: bodies["ChallengeDevice"], pure: true},
 	"POST /v1/devices/{device_id}/statement": {name: "StateDevice", decode: bodies["StateDevice"], pure: true},
 	"POST /v1/devices/{device_id}/events":    {name: "ReportEvents", decode: bodies["ReportEvents"]},
 	"POST /v1/devices/{device_id}/cases":     {name: "OpenCase", decode: bodies["OpenCase"]},
@@ -236,11 +237,9 @@ func giveAgain(w http.ResponseWriter, f fate, first kept) error {
 func (s *Server) callerOf(r *http.Request, value any, keyID string) (device.Caller, error) {
 	switch v := value.(type) {
 	case *accountapi.EnrolRequest:
-		pub, err := v.Key.DeviceKey()
-		if err != nil || accountapi.Thumbprint(pub) != keyID {
-			return device.Caller{}, unauthorized(errors.New("keyid is not the thumbprint of the key in the body"))
-		}
-		return device.Caller{KeyID: keyID, Public: pub}, nil
+		return stranger(v.Key, keyID)
+	case *accountapi.ChallengeRequest:
+		return stranger(v.Key, keyID)
 	case *accountapi.BeginRequest:
 		return s.devices.Caller(r.Context(), v.DeviceId, keyID)
 	}
@@ -248,6 +247,15 @@ func (s *Server) callerOf(r *http.Request, value any, keyID string) (device.Call
 		return s.devices.Caller(r.Context(), id, keyID)
 	}
 	return s.flows.Caller(r.Context(), r.PathValue("flow_id"), keyID)
+}
+
+// stranger is a caller who brings their own key.
+func stranger(key accountapi.JWK, keyID string) (device.Caller, error) {
+	pub, err := key.DeviceKey()
+	if err != nil || accountapi.Thumbprint(pub) != keyID {
+		return device.Caller{}, unauthorized(errors.New("keyid is not the thumbprint of the key in the body"))
+	}
+	return device.Caller{KeyID: keyID, Public: pub}, nil
 }
 
 func checkPath(r *http.Request) error {

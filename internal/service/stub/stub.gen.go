@@ -31,6 +31,9 @@ type ServerInterface interface {
 	// EnrolDevice Enrol a device, or find again the one with this hardware.
 	// (POST /v1/devices)
 	EnrolDevice(w http.ResponseWriter, r *http.Request, params EnrolDeviceParams)
+	// ChallengeDevice A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+	// (POST /v1/devices/challenge)
+	ChallengeDevice(w http.ResponseWriter, r *http.Request, params ChallengeDeviceParams)
 	// OpenCase Open a support case for this device, or find the one that is open.
 	// (POST /v1/devices/{device_id}/cases)
 	OpenCase(w http.ResponseWriter, r *http.Request, deviceId DeviceID, params OpenCaseParams)
@@ -147,6 +150,51 @@ func (siw *ServerInterfaceWrapper) EnrolDevice(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.EnrolDevice(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ChallengeDevice operation middleware
+func (siw *ServerInterfaceWrapper) ChallengeDevice(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ChallengeDeviceParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ChallengeDevice(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -725,6 +773,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	}
 
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices", wrapper.EnrolDevice)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/challenge", wrapper.ChallengeDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/{device_id}/statement", wrapper.StateDevice)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/{device_id}/events", wrapper.ReportEvents)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/devices/{device_id}/cases", wrapper.OpenCase)
@@ -825,6 +874,46 @@ type EnrolDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response EnrolDevicedefaultApplicationProblemPlusJSONResponse) VisitEnrolDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChallengeDeviceRequestObject struct {
+	Params ChallengeDeviceParams
+	Body   *ChallengeDeviceJSONRequestBody
+}
+
+type ChallengeDeviceResponseObject interface {
+	VisitChallengeDeviceResponse(w http.ResponseWriter) error
+}
+
+type ChallengeDevice200JSONResponse ChallengeResponse
+
+func (response ChallengeDevice200JSONResponse) VisitChallengeDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChallengeDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ChallengeDevicedefaultApplicationProblemPlusJSONResponse) VisitChallengeDeviceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1200,6 +1289,9 @@ type StrictServerInterface interface {
 	// EnrolDevice Enrol a device, or find again the one with this hardware.
 	// (POST /v1/devices)
 	EnrolDevice(ctx context.Context, request EnrolDeviceRequestObject) (EnrolDeviceResponseObject, error)
+	// ChallengeDevice A challenge that only the TPM with this endorsement key can answer, for a device key that lies in it.
+	// (POST /v1/devices/challenge)
+	ChallengeDevice(ctx context.Context, request ChallengeDeviceRequestObject) (ChallengeDeviceResponseObject, error)
 	// OpenCase Open a support case for this device, or find the one that is open.
 	// (POST /v1/devices/{device_id}/cases)
 	OpenCase(ctx context.Context, request OpenCaseRequestObject) (OpenCaseResponseObject, error)
@@ -1366,6 +1458,39 @@ func (sh *strictHandler) EnrolDevice(w http.ResponseWriter, r *http.Request, par
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(EnrolDeviceResponseObject); ok {
 		if err := validResponse.VisitEnrolDeviceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChallengeDevice operation middleware
+func (sh *strictHandler) ChallengeDevice(w http.ResponseWriter, r *http.Request, params ChallengeDeviceParams) {
+	var request ChallengeDeviceRequestObject
+
+	request.Params = params
+
+	var body ChallengeDeviceJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ChallengeDevice(ctx, request.(ChallengeDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChallengeDevice")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ChallengeDeviceResponseObject); ok {
+		if err := validResponse.VisitChallengeDeviceResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
