@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -37,12 +38,16 @@ func (c *Client) Challenge(ctx context.Context, creds flow.Credentials, claim fl
 	if err != nil {
 		return flow.Challenge{}, c.diagnose(ctx, err)
 	}
+	switch r.StatusCode() {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return flow.Challenge{}, fault.New(fault.InvalidArgument, errors.New("the account service makes no challenges"))
+	}
 	if r.JSON200 == nil {
 		return flow.Challenge{}, c.problem(r.HTTPResponse, r.Body, r.ApplicationproblemJSONDefault)
 	}
 	credential, err := base64.RawURLEncoding.DecodeString(r.JSON200.Credential)
 	secret, serr := base64.RawURLEncoding.DecodeString(r.JSON200.Secret)
-	if err != nil || serr != nil || len(credential) > 512 || len(secret) > 1024 {
+	if err != nil || serr != nil || len(credential) == 0 || len(credential) > 512 || len(secret) > 1024 {
 		return flow.Challenge{}, c.malformed(r.HTTPResponse, "no challenge")
 	}
 	return flow.Challenge{Credential: credential, Secret: secret}, nil

@@ -3,6 +3,7 @@
 package client_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -245,6 +246,30 @@ func TestADeviceIDIsAsTheDocumentSays(t *testing.T) {
 		enrolment := flow.Enrolment{Identities: []flow.Identity{{Source: "dmi", Digest: "x"}}, Model: "model"}
 		if got, _, err := w.client.Enrol(t.Context(), w.creds, enrolment); fault.CodeOf(err) != want || (want == "" && got != id) {
 			t.Errorf("%q: %q, %v", id, got, err)
+		}
+	}
+}
+
+// A device with a TPM goes on without a proof where a vendor's service knows none.
+func TestAServiceWithoutChallengesIsOneThatTakesNoProof(t *testing.T) {
+	for status, want := range map[int]fault.Code{
+		http.StatusNotFound: fault.InvalidArgument, http.StatusMethodNotAllowed: fault.InvalidArgument, http.StatusNotImplemented: fault.InvalidArgument,
+		http.StatusServiceUnavailable: fault.ServiceUnavailable, http.StatusBadGateway: fault.ServiceUnavailable,
+	} {
+		w := newWorld(t, setup{})
+		w.handle = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }
+		if _, err := w.client.Challenge(t.Context(), flow.Credentials{Key: w.creds.Key}, flow.Claim{}); fault.CodeOf(err) != want {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	for _, answered := range []string{`{"credential":"AAAA","secret":"AAAA"}`, `{"credential":"=","secret":"AAAA"}`, `{}`, `[]`} {
+		w := newWorld(t, setup{})
+		w.handle = func(rw http.ResponseWriter, _ *http.Request) {
+			answer(rw, http.StatusOK, "application/json", json.RawMessage(answered))
+		}
+		c, err := w.client.Challenge(t.Context(), flow.Credentials{Key: w.creds.Key}, flow.Claim{})
+		if (err == nil) != (len(c.Credential) > 0) {
+			t.Errorf("%s gives %v, %v", answered, c, err)
 		}
 	}
 }
