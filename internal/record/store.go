@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
@@ -54,6 +55,10 @@ type Store struct {
 	anchored bool
 	// ahead: the last Read found the record one step ahead of the TPM's counter.
 	ahead bool
+	// silent is what a TPM that did not answer in time gave, and until when it is not
+	// asked again: the start of a daemon asks several times.
+	silent      error
+	silentUntil time.Time
 }
 
 // Stats counts what a Store has done to its medium since Open.
@@ -155,9 +160,10 @@ func (s *Store) glance(h slots) *sight {
 	return v
 }
 
-// settled reports whether nothing looks like being in the middle of a write.
+// settled reports whether nothing looks like being in the middle of a write. A TPM
+// that says nothing of the record says no more at once, and may take its time.
 func (v *sight) settled() bool {
-	return v.two[0].State != SlotDamaged && v.two[1].State != SlotDamaged && v.TPM.Vouched()
+	return v.two[0].State != SlotDamaged && v.two[1].State != SlotDamaged && (v.TPM.Vouched() || v.TPM.MayPass())
 }
 
 // Look is Read for the decision at boot: what lock.Evidence takes from the

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -88,7 +89,7 @@ func (s *Store) witness(two *[2]slot) *witness {
 		w.absent = true
 		return w
 	}
-	tpm, err := s.openTPM()
+	tpm, err := s.askTPM()
 	if err != nil {
 		w.err = err
 		w.absent = !s.tpmRequired && says(err) == lock.TPMAbsent
@@ -100,7 +101,31 @@ func (s *Store) witness(two *[2]slot) *witness {
 	}
 	expose(two)
 	w.counter, w.counterErr = tpm.Counter()
+	s.remember(w.unsealErr, w.counterErr)
 	return w
+}
+
+// silence is how long a TPM that did not answer in time is not asked again.
+const silence = 30 * time.Second
+
+// askTPM opens the TPM, unless it was silent just now.
+func (s *Store) askTPM() (TPM, error) {
+	if s.silent != nil && time.Now().Before(s.silentUntil) {
+		return nil, s.silent // fails locked
+	}
+	tpm, err := s.openTPM()
+	s.remember(err)
+	return tpm, err
+}
+
+// remember notes a TPM's silence, and its end.
+func (s *Store) remember(errs ...error) {
+	s.silent = nil
+	for _, err := range errs {
+		if err != nil && says(err) == lock.TPMSilent {
+			s.silent, s.silentUntil = err, time.Now().Add(silence)
+		}
+	}
 }
 
 // look verifies one slot and decrypts its secrets.

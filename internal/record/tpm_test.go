@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -254,6 +255,40 @@ func TestAProgramThatOnlyReadsWithATPMWritesNothing(t *testing.T) {
 	if r := d.store().Read(); !reflect.DeepEqual(r.Record, armed(1)) || d.chip.value != 1 {
 		t.Error("something has changed")
 	}
+}
+
+// A TPM that does not answer takes ten seconds each time that it is asked.
+func TestATPMThatDidNotAnswerIsNotAskedAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice()
+		write(t, d.store(), armed(1), true)
+		asked := 0
+		s := record.NewOn(d.disk, where, record.WithTPM(func() (record.TPM, error) {
+			asked++
+			if d.chip.fail != nil {
+				return nil, d.chip.fail
+			}
+			d.chip.open++
+			return d.chip, nil
+		}, true))
+		d.chip.fail = errSilent
+		for range 3 {
+			if r := s.Read(); r.TPM != lock.TPMSilent || r.Record.MarkerHash != nil {
+				t.Errorf("reads %s", r.TPM)
+			}
+		}
+		if err := s.Write(armed(2), true); fault.CodeOf(err) != fault.StorageFailed {
+			t.Errorf("writes: %v", err)
+		}
+		if asked != 1 {
+			t.Errorf("it was asked %d times", asked)
+		}
+		d.chip.fail = nil
+		time.Sleep(31 * time.Second)
+		if r := s.Read(); r.TPM != lock.TPMVouches || asked != 2 {
+			t.Errorf("half a minute later: %s, asked %d times", r.TPM, asked)
+		}
+	})
 }
 
 // An owner whose TPM is gone for good gets the device back, at tier 0.
