@@ -14,6 +14,7 @@ import (
 	"rsc.io/qr"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/service/factor"
 )
@@ -199,6 +200,10 @@ func (p *Portal) backupCodes(w http.ResponseWriter, r *http.Request, s session) 
 // askPasskey answers the script of a page with what a passkey is to sign.
 func (p *Portal) askPasskey(w http.ResponseWriter, r *http.Request, owner string) {
 	c, err := p.Factors.AskPasskey(r.Context(), owner)
+	if fault.CodeOf(err) == fault.InvalidArgument {
+		p.refuse(w, r, http.StatusNotFound, sayings.missing)
+		return
+	}
 	if err != nil {
 		p.fail(w, r, err)
 		return

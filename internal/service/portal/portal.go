@@ -13,9 +13,12 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -112,8 +115,10 @@ type Portal struct {
 
 	sessions sessions
 	views    *views
-	words    words
-	origin   *http.CrossOriginProtection
+	// gets knows the pages that can be asked for, by their patterns alone.
+	gets   *http.ServeMux
+	words  words
+	origin *http.CrossOriginProtection
 }
 
 // New returns the pages over what cfg names. Its error is of pages that do not
@@ -133,7 +138,7 @@ func New(cfg Config) (*Portal, error) {
 	if cfg.Federation != nil {
 		cfg.Registration = false
 	}
-	p := &Portal{Config: cfg, views: v, words: texts, origin: http.NewCrossOriginProtection()}
+	p := &Portal{Config: cfg, gets: http.NewServeMux(), views: v, words: texts, origin: http.NewCrossOriginProtection()}
 	p.sessions = sessions{db: cfg.DB, now: cfg.Now}
 	if u, err := url.Parse(cfg.PublicURL); err == nil {
 		// A proxy in front may give requests another Host.
@@ -150,16 +155,19 @@ func (p *Portal) Register(mux *http.ServeMux) {
 	if p.Federation != nil {
 		p.federate(public, private)
 	}
+	if p.Registration {
+		maps.Copy(public, p.registration())
+	}
+	for _, pattern := range slices.Concat(slices.Collect(maps.Keys(public)), slices.Collect(maps.Keys(private)), slices.Collect(maps.Keys(p.staffPages()))) {
+		if strings.HasPrefix(pattern, "GET ") {
+			p.gets.Handle(pattern, http.NotFoundHandler())
+		}
+	}
 	for pattern, h := range public {
 		mux.Handle(pattern, p.guarded(h))
 	}
 	for pattern, h := range private {
 		mux.Handle(pattern, p.guarded(p.signedIn(h)))
-	}
-	if p.Registration {
-		for pattern, h := range p.registration() {
-			mux.Handle(pattern, p.guarded(h))
-		}
 	}
 	for pattern, h := range p.staffPages() {
 		mux.Handle(pattern, p.guarded(p.staffed(h)))

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -104,7 +105,7 @@ type refusal struct {
 // show answers with a page. status is not 200 where a form is shown again.
 func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.tongue = p.tongueOf(r)
-	v.Path, v.Registration = r.URL.Path, p.Registration
+	v.Path, v.Registration = p.whence(r), p.Registration
 	if code := r.URL.Query().Get("code"); r.Method == http.MethodGet && code != "" {
 		// A code that was scanned outlives the choice of a language.
 		v.Path += "?code=" + url.QueryEscape(code)
@@ -132,6 +133,24 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 	w.Header().Set("Content-Language", v.Lang())
 	w.WriteHeader(status)
 	_, _ = b.WriteTo(w)
+}
+
+// whence is the page to come back to after a choice of language: for a form that is shown
+// again, the one that it stands on.
+func (p *Portal) whence(r *http.Request) string {
+	at := r.URL.Path
+	if r.Method != http.MethodPost {
+		return at
+	}
+	for ; at != "/" && at != "."; at = path.Dir(at) {
+		if _, pattern := p.gets.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: at}}); pattern != "" {
+			return at
+		}
+		if up := path.Dir(at); up == "/recover" || up == "/register" {
+			return up + "/next"
+		}
+	}
+	return "/"
 }
 
 // dones are the sentences that a redirect may ask for: a closed list, so that a

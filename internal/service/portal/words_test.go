@@ -135,3 +135,36 @@ func TestAVisitorIsSpokenToInTheBrowsersLanguageOrTheOneChosen(t *testing.T) {
 	b.post("/language", "language", "de", "to", "/check").says(t, "Gerät prüfen")
 	b.get("/help").says(t, "Hilfe")
 }
+
+func TestAChoiceOfLanguageLeadsBackToTheFormThatWasShownAgain(t *testing.T) {
+	s := apitest.Start(t)
+	d := s.Device(t)
+	s.Link(t, d, s.Owner)
+	b := visit(t, s).signIn(s.Owner)
+	b.register("new@example.org")
+	for path, want := range map[string]string{
+		"/account/password":            "/account",
+		"/account/factors/app/add":     "/account/factors",
+		"/account/delete":              "/account/delete",
+		"/devices/" + d.ID + "/unlink": "/devices/" + d.ID,
+		"/register/code":               "/register/next",
+		"/recover/stop":                "/recover/stop",
+	} {
+		shown := b.post(path, "code", "x")
+		to := regexp.MustCompile(`name="to" value="([^"]*)">\n<button>`).FindStringSubmatch(shown.body)
+		if to == nil || to[1] != want {
+			t.Errorf("from %s the choice leads to %q", path, to)
+			continue
+		}
+		if got := b.post("/language", "language", "de", "to", to[1]); got.status != 200 || got.path != want {
+			t.Errorf("from %s: %d at %s", path, got.status, got.path)
+		}
+	}
+}
+
+func TestWithoutPasskeysNobodyIsAskedForOne(t *testing.T) {
+	s := apitest.Start(t)
+	if got := visit(t, s).signIn(s.Owner).post("/account/passkey/ask"); got.status != 404 {
+		t.Errorf("who has none: %d", got.status)
+	}
+}
