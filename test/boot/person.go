@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/record"
 )
 
@@ -82,7 +83,12 @@ func (c *Container) AwaitRebootWith(between func()) {
 }
 
 // MayReset reports whether the record in force allows the next wipe of /var.
-func (c *Container) MayReset() bool {
+func (c *Container) MayReset() bool { return c.record().Reset.Allowed }
+
+// LinkID names the link that the record in force is about.
+func (c *Container) LinkID() string { return c.record().Link.ID }
+
+func (c *Container) record() lock.Record {
 	c.t.Helper()
 	store, err := record.Open("file:" + c.Persist("accountlock/record"))
 	if err != nil {
@@ -92,5 +98,5 @@ func (c *Container) MayReset() bool {
 	if reading.Err != nil {
 		c.t.Fatal(reading.Err)
 	}
-	return reading.Record.Reset.Allowed
+	return reading.Record
 }
