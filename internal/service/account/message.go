@@ -6,10 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"golang.org/x/text/language"
+	"github.com/accountlock/accountlock/internal/service/letter"
 )
 
 // Channel is how a message goes.
@@ -73,28 +72,28 @@ const (
 	NoticeReset NoticeKind = "reset"
 )
 
-// notices are the sentences of each kind; %s is the device.
+// notices are the sentences of each kind; {1} is the device.
 var notices = map[NoticeKind]struct{ subject, text string }{
-	NoticePassword:    {"Your password was changed", "The password of your account was changed. A recovery of the account that was waiting is stopped."},
-	NoticeIdentifiers: {"Your addresses were changed", "An e-mail address or phone number of your account was added or removed."},
-	NoticeFactors:     {"Your second factor was changed", "An authenticator app, a passkey or the backup codes of your account were set up or removed."},
-	NoticeDeleted:     {"Your account was deleted", "Your account was deleted, and every device of it released."},
-	NoticeLinked:      {"A device was linked to your account", "The device %s was linked to your account. After a reset it will ask for this account."},
-	NoticeUnlocked:    {"Your device was unlocked", "The device %s was unlocked with your password."},
-	NoticeSignedOut:   {"You signed out on a device", "Your account was signed out on the device %s. It no longer asks for your account after a reset."},
-	NoticeUnlinked:    {"A device was unlinked from your account", "The device %s was unlinked from your account and can be given away."},
-	NoticeLost:        {"Your device is marked lost", "The device %s was marked lost. It locks when it next asks the account service."},
-	NoticeFound:       {"Your device is no longer marked lost", "The device %s is no longer marked lost."},
-	NoticeOfflineCode: {"An offline code for your device was given out", "A code that opens the device %s without a network was given out. It fits the one challenge that the device showed."},
-	NoticeTicket:      {"A ticket for your device was given out", "A ticket that opens the device %s was given out. It fits the one challenge that the device showed, for a day."},
-	NoticeReleased:    {"Support released your device", "Two members of support have released the device %s: it no longer belongs to your account, and opens at its next contact."},
-	NoticeReset:       {"Your device is being reset", "A factory reset of the device %s was allowed with your password. After it the device does not ask for your account until it is linked again."},
+	NoticePassword:    {letter.Mark("Your password was changed"), letter.Mark("The password of your account was changed. A recovery of the account that was waiting is stopped.")},
+	NoticeIdentifiers: {letter.Mark("Your addresses were changed"), letter.Mark("An e-mail address or phone number of your account was added or removed.")},
+	NoticeFactors:     {letter.Mark("Your second factor was changed"), letter.Mark("An authenticator app, a passkey or the backup codes of your account were set up or removed.")},
+	NoticeDeleted:     {letter.Mark("Your account was deleted"), letter.Mark("Your account was deleted, and every device of it released.")},
+	NoticeLinked:      {letter.Mark("A device was linked to your account"), letter.Mark("The device {1} was linked to your account. After a reset it will ask for this account.")},
+	NoticeUnlocked:    {letter.Mark("Your device was unlocked"), letter.Mark("The device {1} was unlocked with your password.")},
+	NoticeSignedOut:   {letter.Mark("You signed out on a device"), letter.Mark("Your account was signed out on the device {1}. It no longer asks for your account after a reset.")},
+	NoticeUnlinked:    {letter.Mark("A device was unlinked from your account"), letter.Mark("The device {1} was unlinked from your account and can be given away.")},
+	NoticeLost:        {letter.Mark("Your device is marked lost"), letter.Mark("The device {1} was marked lost. It locks when it next asks the account service.")},
+	NoticeFound:       {letter.Mark("Your device is no longer marked lost"), letter.Mark("The device {1} is no longer marked lost.")},
+	NoticeOfflineCode: {letter.Mark("An offline code for your device was given out"), letter.Mark("A code that opens the device {1} without a network was given out. It fits the one challenge that the device showed.")},
+	NoticeTicket:      {letter.Mark("A ticket for your device was given out"), letter.Mark("A ticket that opens the device {1} was given out. It fits the one challenge that the device showed, for a day.")},
+	NoticeReleased:    {letter.Mark("Support released your device"), letter.Mark("Two members of support have released the device {1}: it no longer belongs to your account, and opens at its next contact.")},
+	NoticeReset:       {letter.Mark("Your device is being reset"), letter.Mark("A factory reset of the device {1} was allowed with your password. After it the device does not ask for your account until it is linked again.")},
 
-	NoticeApprovalAsked: {"Somebody asks to open your device", "Somebody has the device %s before them and asks you to open it from here. If the device is in your hands, approve it in the account portal, with the code that it shows. If it is not, approve nothing, and mark it lost there."},
-	NoticeApproved:      {"Your device was opened by your approval", "The device %s was opened because it was approved in the account portal."},
+	NoticeApprovalAsked: {letter.Mark("Somebody asks to open your device"), letter.Mark("Somebody has the device {1} before them and asks you to open it from here. If the device is in your hands, approve it in the account portal, with the code that it shows. If it is not, approve nothing, and mark it lost there.")},
+	NoticeApproved:      {letter.Mark("Your device was opened by your approval"), letter.Mark("The device {1} was opened because it was approved in the account portal.")},
 }
 
-const noticeEnd = "\n\nIf this was not you, change your password and ask support.\n"
+var noticeEnd = letter.Mark("If this was not you, change your password and ask support.")
 
 // Notify tells the owner of an account what happened to it, at every e-mail
 // address, or by SMS where there is none. device names the device, where one
@@ -121,17 +120,15 @@ func (s *Service) notify(ctx context.Context, a Account, kind NoticeKind, device
 	if !ok {
 		return fmt.Errorf("cannot send a notice of kind %q", kind)
 	}
-	text := n.text
-	if strings.Contains(text, "%s") {
-		text = fmt.Sprintf(text, device)
-	}
+	t := letter.For(a.Locale)
+	text := t.T(n.text, device) + "\n\n" + t.T(noticeEnd) + "\n"
 	to := a.all(KindEmail)
 	if len(to) == 0 {
 		to = a.all(KindPhone)
 	}
 	var errs []error
 	for _, id := range to {
-		errs = append(errs, s.send(ctx, message(id, n.subject, text+noticeEnd)))
+		errs = append(errs, s.send(ctx, message(id, t.T(n.subject), text)))
 	}
 	return errors.Join(errs...)
 }
@@ -159,21 +156,13 @@ func (s *Service) send(ctx context.Context, m Message) error {
 	return s.notifier.Send(ctx, m)
 }
 
-// codeTexts are the texts that carry a code, by language, English first.
-var codeTexts = []struct {
-	tag           language.Tag
-	subject, text string
-}{
-	{language.English, "Your code", "Your code is %s.\n\nIt is good for ten minutes. Tell it to nobody: staff never ask for it.\n"},
-	{language.German, "Ihr Code", "Ihr Code lautet %s.\n\nEr gilt zehn Minuten. Geben Sie ihn niemandem: Mitarbeiter fragen nie danach.\n"},
-}
+// What carries a code; {1} is the code.
+var (
+	codeSubject = letter.Mark("Your code")
+	codeText    = letter.Mark("Your code is {1}.\n\nIt is good for ten minutes. Tell it to nobody: staff never ask for it.\n")
+)
 
 func codeMessage(to Identifier, code, locale string) Message {
-	tags := make([]language.Tag, len(codeTexts))
-	for i, t := range codeTexts {
-		tags[i] = t.tag
-	}
-	// An unknown locale matches the first.
-	_, i := language.MatchStrings(language.NewMatcher(tags), locale)
-	return message(to, codeTexts[i].subject, fmt.Sprintf(codeTexts[i].text, code))
+	t := letter.For(locale)
+	return message(to, t.T(codeSubject), t.T(codeText, code))
 }

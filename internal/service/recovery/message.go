@@ -3,63 +3,26 @@
 package recovery
 
 import (
-	"fmt"
-	"strings"
 	"time"
-
-	"golang.org/x/text/language"
 
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/calendar"
+	"github.com/accountlock/accountlock/internal/service/letter"
 )
 
-// text is one language of what is sent.
-type text struct {
-	tag language.Tag
-	// begun: place, until, url, code; accountID: the account ID.
-	subject, begun, begunSMS, accountID string
-	codeSubject, code                   string
-	remindSubject, remind               string
-}
-
-// texts are in the order in which they stand in for a language that is not there.
-var texts = []text{
-	{
-		language.English,
-		"Somebody wants to recover your account",
-		"Somebody asked to recover your account (%s). If it was you, nothing needs to be done: come back after %s, or sooner where you have been signed in for some days, and a code is sent.\n\nIf it was not you, stop it: open %s, or type the code %s on the page 'Stop a recovery'. Nobody gets in before the wait is over, and nobody without a code sent to you.\n",
-		"Somebody asked to recover your account. Not you? Stop it before %[2]s at %[3]s, code %[4]s",
-		"\nThe account ID is %s.\n",
-		"Your recovery code",
-		"Your code is %s.\n\nIt lets you choose a new password and is good for ten minutes. Tell it to nobody: staff never ask for it.\n",
-		"Your account ID",
-		"Your account ID is %s.\n\nSomebody asked for it to be sent here. If that was not you, nothing needs to be done: it opens nothing without your password.\n",
-	},
-	{
-		language.German,
-		"Jemand möchte Ihr Konto wiederherstellen",
-		"Jemand hat darum gebeten, Ihr Konto wiederherzustellen (%s). Waren Sie es, ist nichts zu tun: Kommen Sie nach %s wieder, oder früher dort, wo Sie seit einigen Tagen angemeldet sind; dann wird ein Code gesendet.\n\nWaren Sie es nicht, halten Sie es an: Öffnen Sie %s oder geben Sie den Code %s auf der Seite „Wiederherstellung anhalten“ ein. Niemand kommt hinein, bevor die Wartezeit vorbei ist, und niemand ohne einen Code, der an Sie geht.\n",
-		"Jemand will Ihr Konto wiederherstellen. Nicht Sie? Halten Sie es bis %[2]s an: %[3]s, Code %[4]s",
-		"\nDie Konto-ID lautet %s.\n",
-		"Ihr Code zur Wiederherstellung",
-		"Ihr Code lautet %s.\n\nMit ihm wählen Sie ein neues Passwort; er gilt zehn Minuten. Geben Sie ihn niemandem: Mitarbeiter fragen nie danach.\n",
-		"Ihre Konto-ID",
-		"Ihre Konto-ID lautet %s.\n\nJemand hat darum gebeten, sie hierher zu senden. Waren Sie es nicht, ist nichts zu tun: Ohne Ihr Passwort öffnet sie nichts.\n",
-	},
-}
-
-var matcher = func() language.Matcher {
-	tags := make([]language.Tag, len(texts))
-	for i, t := range texts {
-		tags[i] = t.tag
-	}
-	return language.NewMatcher(tags)
-}()
-
-func textFor(locale string) text {
-	_, i := language.MatchStrings(matcher, locale)
-	return texts[i]
-}
+// What is sent.
+var (
+	begunSubject = letter.Mark("Somebody wants to recover your account")
+	// {1} is the place, {2} until when the wait is, {3} the address to stop it, {4} its
+	// code.
+	begunText   = letter.Mark("Somebody asked to recover your account ({1}). If it was you, nothing needs to be done: come back after {2}, or sooner where you have been signed in for some days, and a code is sent.\n\nIf it was not you, stop it: open {3}, or type the code {4} on the page 'Stop a recovery'. Nobody gets in before the wait is over, and nobody without a code sent to you.\n")
+	begunSMS    = letter.Mark("Somebody asked to recover your account. Not you? Stop it before {2} at {3}, code {4}")
+	accountIDIs = letter.Mark("The account ID is {1}.")
+	codeSubject = letter.Mark("Your recovery code")
+	codeText    = letter.Mark("Your code is {1}.\n\nIt lets you choose a new password and is good for ten minutes. Tell it to nobody: staff never ask for it.\n")
+	remindTitle = letter.Mark("Your account ID")
+	remindText  = letter.Mark("Your account ID is {1}.\n\nSomebody asked for it to be sent here. If that was not you, nothing needs to be done: it opens nothing without your password.\n")
+)
 
 // notice is what an owner is told at the beginning.
 type notice struct {
@@ -71,36 +34,36 @@ type notice struct {
 // message tells it at one address. The account ID stands in mail alone, or in an SMS
 // where there is no other address: a screen that is locked shows what comes by SMS.
 func (n notice) message(to account.Identifier, a account.Account) account.Message {
-	t := textFor(n.locale)
-	when := n.when()
+	t := letter.For(a.Locale, n.locale)
+	values := []string{n.place, t.Moment(n.local()), n.url, n.code}
 	if to.Kind == account.KindPhone {
-		body := fmt.Sprintf(t.begunSMS, n.place, when, n.url, n.code)
+		body := t.T(begunSMS, values...)
 		if !hasEmail(a) {
-			body += strings.TrimRight(fmt.Sprintf(t.accountID, n.accountID), "\n")
+			body += "\n" + t.T(accountIDIs, n.accountID)
 		}
 		return account.Message{To: to.Address, Channel: account.ChannelSMS, Text: body}
 	}
 	return account.Message{
-		To: to.Address, Channel: account.ChannelEmail, Subject: t.subject,
-		Text: fmt.Sprintf(t.begun, n.place, when, n.url, n.code) + fmt.Sprintf(t.accountID, n.accountID),
+		To: to.Address, Channel: account.ChannelEmail, Subject: t.T(begunSubject),
+		Text: t.T(begunText, values...) + "\n" + t.T(accountIDIs, n.accountID) + "\n",
 	}
 }
 
-func (n notice) when() string {
-	until := n.until
+// local is the end of the wait in the region's zone, UTC where there is none.
+func (n notice) local() time.Time {
 	if c, err := calendar.For(n.region); err == nil {
-		until = c.Local(until)
+		return c.Local(n.until)
 	}
-	return until.Format("2006-01-02 15:04 MST")
+	return n.until.UTC()
 }
 
 func codeMessage(to account.Identifier, a account.Account, code, locale string) account.Message {
-	t := textFor(locale)
-	body := fmt.Sprintf(t.code, code)
+	t := letter.For(locale)
+	body := t.T(codeText, code)
 	if to.Kind == account.KindPhone {
 		return account.Message{To: to.Address, Channel: account.ChannelSMS, Text: body}
 	}
-	return account.Message{To: to.Address, Channel: account.ChannelEmail, Subject: t.codeSubject, Text: body + fmt.Sprintf(t.accountID, a.ID)}
+	return account.Message{To: to.Address, Channel: account.ChannelEmail, Subject: t.T(codeSubject), Text: body + "\n" + t.T(accountIDIs, a.ID) + "\n"}
 }
 
 func hasEmail(a account.Account) bool {

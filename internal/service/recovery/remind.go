@@ -12,6 +12,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/letter"
 )
 
 const (
@@ -89,8 +90,8 @@ func (s *Service) remind(ctx context.Context, id string) error {
 }
 
 func reminder(to account.Identifier, accountID, locale string) account.Message {
-	t := textFor(locale)
-	m := account.Message{To: to.Address, Channel: account.ChannelEmail, Subject: t.remindSubject, Text: fmt.Sprintf(t.remind, accountID)}
+	t := letter.For(locale)
+	m := account.Message{To: to.Address, Channel: account.ChannelEmail, Subject: t.T(remindTitle), Text: t.T(remindText, accountID)}
 	if to.Kind == account.KindPhone {
 		m.Channel, m.Subject = account.ChannelSMS, ""
 	}
