@@ -3,13 +3,16 @@
 package attest_test
 
 import (
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/apitest"
+	"github.com/accountlock/accountlock/internal/service/device"
 	"github.com/accountlock/accountlock/internal/tpm/tpmtest"
 )
 
@@ -120,27 +123,30 @@ func TestADeviceMayProveItselfAfterItsLink(t *testing.T) {
 // Whoever makes devices up is held to some of them a day.
 func TestLinksOfDevicesThatProveNothingAreLimitedByPlace(t *testing.T) {
 	s := apitest.Start(t)
-	for range 32 {
-		d := s.Device(t)
-		s.Link(t, d, s.Owner)
+	reserve := func(d *apitest.Device, place string) error {
+		return s.DB.Tx(t.Context(), func(tx *sql.Tx) error {
+			_, err := s.Devices.Reserve(t.Context(), tx, d.ID, device.Owner{AccountID: s.Owner.ID, KeyID: d.KeyID(), Place: place})
+			return err
+		})
 	}
-	begin := func(d *apitest.Device) apitest.Answer {
-		begun, _ := d.Begin(t, accountapi.FlowKindLink)
-		d.Reply(t, begun.Step.FlowId, apitest.Identify(s.Owner.Email))
-		d.Reply(t, begun.Step.FlowId, apitest.Password(s.Owner.Password))
-		return d.Reply(t, begun.Step.FlowId, apitest.Confirm())
+	const here, elsewhere = "192.0.2.1", "192.0.2.2"
+	for range 31 {
+		must(t, reserve(s.Device(t), here))
+	}
+	last := s.Device(t)
+	for range 3 { // the same one counts once
+		must(t, reserve(last, here))
 	}
 	d := s.Device(t)
-	if a := begin(d); a.Code() != string(fault.RateLimited) || a.Header.Get("Retry-After") == "" {
-		t.Errorf("one more: %d %s", a.Status, a.Body)
+	var f *fault.Error
+	if err := reserve(d, here); !errors.As(err, &f) || f.Code != fault.RateLimited || f.RetryAfter <= 23*time.Hour {
+		t.Errorf("one more: %v", err)
 	}
+	must(t, reserve(d, elsewhere))
+	must(t, reserve(d, "")) // the service's own machine
 	m := newMachine(t, s, tpmtest.Start(t))
 	enrol(t, m.Device, m.proof(t), "", m.name(t))
-	if a := begin(m.Device); a.Status != 200 {
-		t.Errorf("one that proves itself: %d %s", a.Status, a.Body)
-	}
+	must(t, reserve(m.Device, here))
 	s.Clock.Advance(24*time.Hour + time.Second)
-	if a := begin(d); a.Status != 200 {
-		t.Errorf("a day later: %d %s", a.Status, a.Body)
-	}
+	must(t, reserve(s.Device(t), here))
 }

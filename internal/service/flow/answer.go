@@ -253,6 +253,15 @@ func (s *Service) proven(ctx context.Context, f Flow, req Request) (accountapi.F
 	})
 }
 
+// place is the network that a request comes from. The machine's own is none: whoever
+// is on it tries a service out.
+func place(a netip.Addr) string {
+	if a.Unmap().IsLoopback() {
+		return ""
+	}
+	return account.Network(a)
+}
+
 func (s *Service) confirm(ctx context.Context, f Flow, req Request) (accountapi.FlowStep, error) {
 	if req.Answer.Confirm == nil || !*req.Answer.Confirm {
 		return accountapi.FlowStep{}, fault.Newf(fault.InvalidArgument, "The answer does not confirm; to decline, end the flow.")
@@ -262,7 +271,7 @@ func (s *Service) confirm(ctx context.Context, f Flow, req Request) (accountapi.
 			return s.allowReset(ctx, tx, f)
 		}
 		link, err := s.devices.Reserve(ctx, tx, f.DeviceID, device.Owner{
-			AccountID: f.AccountID, Hint: f.Hint, KeyID: f.KeyID, Place: account.Network(req.Address),
+			AccountID: f.AccountID, Hint: f.Hint, KeyID: f.KeyID, Place: place(req.Address),
 		})
 		if err != nil {
 			return accountapi.FlowStep{}, err
