@@ -165,7 +165,7 @@ func TestGuessesInParallelRaceNoLimit(t *testing.T) {
 	w := newWorld(t)
 	key, _ := w.app(t, "1")
 	w.advance(30 * time.Second)
-	var wrong, limited int
+	var wrong, limited, busy int
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	for range 8 {
@@ -178,6 +178,8 @@ func TestGuessesInParallelRaceNoLimit(t *testing.T) {
 					wrong++
 				case fault.RateLimited:
 					limited++
+				case fault.ServiceUnavailable:
+					busy++ // a database that gave way to the others too often; nothing was looked at
 				}
 				mu.Unlock()
 			}
@@ -185,8 +187,11 @@ func TestGuessesInParallelRaceNoLimit(t *testing.T) {
 	}
 	group.Wait()
 	// 15 are free, and the one after them brings the first delay.
-	if wrong != 16 || limited != 24 {
-		t.Errorf("%d guesses of 40 were looked at, %d refused", wrong, limited)
+	if wrong > 16 || wrong+limited+busy != 40 {
+		t.Errorf("%d guesses of 40 were looked at, %d refused, %d turned away", wrong, limited, busy)
+	}
+	for ; wrong < 16; wrong++ {
+		is(t, w.Check(t.Context(), "1", accountapi.Secret("999999")), fault.InvalidCode, "a guess that was turned away before")
 	}
 	is(t, w.Check(t.Context(), "1", w.code(key)), fault.RateLimited, "the right code during the delay")
 	w.advance(16 * time.Minute)
