@@ -80,6 +80,9 @@ server() {
     put 755 bin/accountlock-server /usr/bin/accountlock-server
     put 644 docs/accountlock-server.example.toml /usr/share/doc/accountlock-server/examples/accountlock-server.toml
     page packaging/man/accountlock-server.8
+    put 644 packaging/server/accountlock-server.service /usr/lib/systemd/system/accountlock-server.service
+    put 644 packaging/server/sysusers.conf /usr/lib/sysusers.d/accountlock-server.conf
+    put 644 packaging/server/tmpfiles.conf /usr/lib/tmpfiles.d/accountlock-server.conf
 }
 
 "$part"
