@@ -45,7 +45,7 @@ type program struct {
 }
 
 func command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0], args...) //nolint:gosec // this very program
+	cmd := exec.CommandContext(ctx, os.Args[0], args...) // this very program
 	cmd.Env = append(os.Environ(), beMain+"=1")
 	return cmd
 }
