@@ -300,7 +300,7 @@ func TestPeopleOfAnIdentityProvider(t *testing.T) {
 		if asked.Step.UserCode == nil {
 			t.Fatalf("no code: %d %s", asked.Status, asked.Body)
 		}
-		anna.post("/approve", "code", *asked.Step.UserCode, "answer", "approve", "hands", "1").says(t, "You approved it.")
+		anna.post("/approve", "code", *asked.Step.UserCode, "decision", "approve", "hands", "1").says(t, "You approved it.")
 	})
 	t.Run("cannot recover on a device what the provider keeps", func(t *testing.T) {
 		if a, _ := d.Begin(t, accountapi.FlowKindRecover); a.Code() != "ServiceUnavailable" {

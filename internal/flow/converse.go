@@ -78,6 +78,9 @@ func (f *Flow) attempt(ctx context.Context, a Answer) error {
 	if err != nil {
 		return err
 	}
+	if f.kind == lock.KindLink && a.Step == remotePassword {
+		f.m.keeper.proveBeforeLink(ctx)
+	}
 	n, err := f.m.keeper.newNonce()
 	if err != nil {
 		return err

@@ -52,6 +52,11 @@ func (k *Keeper) enrol(ctx context.Context, creds Credentials, r lock.Record) (s
 		}
 	}
 	id, proven, err := k.ports.Registry.Enrol(ctx, creds, e)
+	if err == nil {
+		k.mu.Lock()
+		k.proven = proven
+		k.mu.Unlock()
+	}
 	if err == nil && !proven {
 		k.log.Info("the account service holds this device's identity unproven", "by_tpm", len(e.Proof) > 0, "by_token", e.Token != "")
 	}
@@ -86,6 +91,21 @@ func (k *Keeper) prove(ctx context.Context, creds Credentials, r lock.Record) ([
 		return nil, nil
 	}
 	return proof, nil
+}
+
+// proveBeforeLink enrols a device with a TPM once more where nobody knows that it has
+// proven itself: what kept it from that at its first contact may be gone, and a link
+// made without proof does not bind a device that proves itself later. Where it still
+// cannot, the link is made as it is.
+func (k *Keeper) proveBeforeLink(ctx context.Context) {
+	k.mu.Lock()
+	chip, proven := len(k.record.DeviceKeyTPM) > 0, k.proven
+	k.mu.Unlock()
+	if chip && !proven {
+		if err := k.enrolAgain(ctx); err != nil {
+			k.log.Info("the device is linked without a new proof of what it is", "error", err)
+		}
+	}
 }
 
 // ensureKey gives the record a device key. A record made in place of a missing

@@ -88,6 +88,9 @@ type Keeper struct {
 	marker []byte
 	// oneCopy: the record is good, and its second copy is not.
 	oneCopy bool
+	// proven: the account service has said, to this process, that the device has
+	// proven its hardware.
+	proven  bool
 	conn    Connectivity
 	checked int64
 	// epoch grows with each change; a nonce of an earlier one is dead.

@@ -300,8 +300,10 @@ func killedReset(t *testing.T, unlink bool, trip int) (ended bool) {
 	if err := d.m.Resume(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // until what was taken up is at work, or done
 	for d.k.WorkingForTest() {
 		time.Sleep(time.Millisecond)
+		synctest.Wait()
 	}
 	if unlink {
 		// Both sides agree, whatever the moment.

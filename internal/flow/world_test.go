@@ -45,6 +45,9 @@ type world struct {
 	noReset error
 	// bootID is the present boot's, "boot" where it is empty.
 	bootID string
+	// chip is the device's TPM, if it has one; proofs holds each enrolment's proof.
+	chip   flow.Chip
+	proofs []string
 
 	// fail makes the named port refuse.
 	fail map[string]error
@@ -172,6 +175,9 @@ func (w *world) Ticket(_ context.Context, _, ticket, challenge string) (flow.Gra
 func (w *world) KeySet() lock.KeySet { return lock.KeySet{Number: 1} }
 
 func (w *world) Identities([]byte) []flow.Identity {
+	if w.chip != nil {
+		return []flow.Identity{{Source: "tpm", Digest: "t"}}
+	}
 	return []flow.Identity{{Source: "file", Digest: "d"}}
 }
 func (w *world) Model() string { return "test" }
@@ -214,7 +220,7 @@ func (w *world) boot(t testing.TB) *daemon {
 	log := slog.New(slog.DiscardHandler)
 	k := flow.NewKeeper(flow.Ports{
 		Conversation: conversation{w}, Registry: registry{w}, Tickets: w, Cases: w, Trust: w, Record: w, Marker: markerPort{w},
-		Gate: w, Resetter: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{cmp.Or(w.bootID, "boot"), since}, Hardware: w, Random: rand.Reader,
+		Gate: w, Resetter: w, Journal: w, Diary: w, Events: w, Clock: fixedClock{cmp.Or(w.bootID, "boot"), since}, Hardware: w, Random: rand.Reader, Chip: w.chip,
 	}, e, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	m := flow.NewManager(ctx, k, log)
@@ -299,8 +305,12 @@ func (r registry) Challenge(context.Context, flow.Credentials, flow.Claim) (flow
 	return flow.Challenge{Credential: []byte("for this chip"), Secret: []byte("seed")}, r.w.effect("service", r.w.svc.reach)
 }
 
-func (r registry) Enrol(context.Context, flow.Credentials, flow.Enrolment) (string, bool, error) {
-	return "ABCD-EFGH-JKMN", false, r.w.effect("service", r.w.svc.reach)
+func (r registry) Enrol(_ context.Context, _ flow.Credentials, e flow.Enrolment) (string, bool, error) {
+	err := r.w.effect("service", func() error {
+		r.w.proofs = append(r.w.proofs, string(e.Proof))
+		return r.w.svc.reach()
+	})
+	return "ABCD-EFGH-JKMN", len(e.Proof) > 0, err
 }
 
 func (r registry) State(_ context.Context, _ flow.Credentials, linkID string, _ flow.Nonce) (lock.Statement, error) {
