@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,8 +92,8 @@ func parseBootWords(words []string) bootWords {
 				b.unit = value
 			}
 		case "systemd.wants":
-			if unitName(value) && !slices.Contains(b.wants, value) {
-				b.wants = append(b.wants, value)
+			if unit := mangled(value); unitName(unit) && !slices.Contains(b.wants, unit) {
+				b.wants = append(b.wants, unit)
 			}
 		case "systemd.run":
 			b.runs = b.runs || value != ""
@@ -109,6 +110,34 @@ func parseBootWords(words []string) bootWords {
 		b.unit = ""
 	}
 	return b
+}
+
+// unitTypes are what the name of a unit may end with (systemd.unit(5)).
+var unitTypes = []string{".service", ".socket", ".target", ".device", ".mount", ".automount", ".swap", ".timer", ".path", ".slice", ".scope"}
+
+// mangled is the unit that systemd takes a word of `systemd.wants=` for
+// (unit_name_mangle(), as for systemctl): what may not stand in a name is escaped,
+// and a name without a type is a service's. A path it takes for a mount or a device;
+// these let nobody in, and are none here.
+func mangled(word string) string {
+	if word == "" || word[0] == '/' {
+		return ""
+	}
+	var b strings.Builder
+	for _, c := range []byte(word) {
+		switch {
+		case c == '/':
+			b.WriteByte('-')
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', strings.IndexByte(`:-_.\@`, c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	if !slices.Contains(unitTypes, filepath.Ext(word)) {
+		b.WriteString(".service")
+	}
+	return b.String()
 }
 
 // unitName reports whether s is the name of a unit, and no path.

@@ -101,6 +101,9 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"the-command-line-names-units", map[string]string{
 			"proc/cmdline": `root=/dev/sda1 systemd.unit=rescue.target "systemd.wants=own shell.service" systemd.wants=telnet.socket 3 systemd.unit=evil@x.service systemd.unit=../x` + "\n",
 		}, false, provisioned(), nil},
+		{"the-command-line-wants-units-without-a-type", map[string]string{
+			"proc/cmdline": "systemd.wants=cage@tty1 systemd.wants=docker systemd.wants=shell-1.2 systemd.wants=own/shell systemd.wants=/dev/sda systemd.wants= systemd.wants\n",
+		}, false, provisioned(), nil},
 		{"the-command-line-masks-the-gate", map[string]string{
 			"proc/cmdline": "systemd.mask=accountlock-gate.service\n",
 			"etc/systemd/system/multi-user.target.wants/nginx.service": "->/lib/systemd/system/nginx.service",
