@@ -283,9 +283,14 @@ func (g Generator) devices(cfg config.Config) error {
 	if scheme == "block" || scheme == "pdb" {
 		use, await = g.device(path, "r")
 	}
-	if cfg.TPM.Mode == config.TPMRequire || cfg.TPM.Mode == config.TPMAuto && g.hasTPM() {
+	if cfg.TPM.Mode == config.TPMRequire || cfg.TPM.Mode == config.TPMAuto {
 		u, a := g.device(cfg.TPM.Device, "rw")
-		use, await = use+u, await+a
+		use += u
+		// In auto a TPM whose driver comes later may be used too, but one that nothing
+		// tells of is not waited for.
+		if cfg.TPM.Mode == config.TPMRequire || g.hasTPM() {
+			await += a
+		}
 	}
 	if use == "" {
 		return nil

@@ -134,6 +134,8 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"the-record-is-on-a-partition-that-is-not-there-yet", nil, false, provisioned(block), nil},
 		{"the-record-is-on-a-partition", map[string]string{"dev/disk/by-partlabel/frp": ""}, false, provisioned(block), nil},
 		{"a-tpm-is-there", map[string]string{"sys/class/tpm/tpm0/x": "", "dev/tpmrm0": ""}, false, provisioned(), nil},
+		{"a-tpm-may-come-with-its-driver", map[string]string{"sys/firmware/acpi/tables/TPM2": ""}, false, provisioned(), nil},
+		{"no-tpm-is-wanted", nil, false, provisioned(func(c *config.Config) { c.TPM.Mode = config.TPMOff }), nil},
 		{"a-tpm-is-required-and-not-there-yet", nil, false, provisioned(func(c *config.Config) { c.TPM.Mode = config.TPMRequire; block(c) }), nil},
 		{"a-tpm-is-a-socket", nil, false, provisioned(func(c *config.Config) { c.TPM.Mode, c.TPM.Device = config.TPMRequire, "swtpm:/run/tpm" }), nil},
 		{"the-device-is-open-already", map[string]string{"run/accountlock/open": "linked\n"}, false, provisioned(), nil},
