@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/accountlock/accountlock/internal/lock"
 )
 
 // What the gate leaves in its folder, which root alone can write, for units and
@@ -19,6 +21,10 @@ const (
 	openFile   = runDir + "/open"
 	lockedFile = runDir + "/locked"
 )
+
+// undecided is what stands in lockedFile, and nowhere else, while the first decision
+// is made.
+const undecided lock.Reason = "undecided"
 
 // Service is accountlock-gate as a service: it decides and lets systemd act on it.
 type Service struct {
@@ -43,6 +49,11 @@ func (s Service) Boot() error {
 	// fails shut: what an earlier life of this system left does not count.
 	if err := s.remove(openFile); err != nil {
 		return err
+	}
+	// A gate that dies while it decides leaves the device to the account check, whose
+	// screen asks for this file.
+	if err := s.tell(Verdict{Status: lock.LockedFor(undecided)}); err != nil {
+		fmt.Fprintf(s.Log, "cannot say that nothing is decided yet: %v\n", err)
 	}
 	v := s.Decide()
 	s.say(v)
