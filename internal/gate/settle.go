@@ -15,7 +15,7 @@ import (
 )
 
 // What the gate leaves in its folder, which root alone can write, for units and
-// people to see. At most one of the two is there.
+// people to see. One that opens has both for a moment.
 const (
 	runDir     = "run/accountlock"
 	openFile   = runDir + "/open"
@@ -74,7 +74,7 @@ func (s Service) Again() error {
 	was := err == nil
 	switch {
 	case v.passes() && was:
-		return nil
+		return s.remove(lockedFile)
 	case v.passes():
 		s.say(v)
 		return s.open(v)
@@ -120,8 +120,12 @@ var sessions = []string{
 }
 
 // open says that the device is open. PID 1 waits for that (accountlock-continue.path).
+// Until that is said the screen needs to know that it is locked.
 func (s Service) open(v Verdict) error {
-	return errors.Join(s.remove(lockedFile), s.write(openFile, v))
+	if err := s.write(openFile, v); err != nil {
+		return err
+	}
+	return s.remove(lockedFile)
 }
 
 // tell says that the device is locked, and why.

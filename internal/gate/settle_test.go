@@ -157,6 +157,32 @@ func TestAGateThatCannotSpeakToSystemdStaysShut(t *testing.T) {
 	}
 }
 
+func TestADeviceThatCannotBeOpenedKeepsItsScreen(t *testing.T) {
+	m := newMachine(t)
+	m.verdict = lostDevice
+	must(t, m.service().Boot())
+	// Something that is not empty lies where the new file goes.
+	must(t, os.MkdirAll(filepath.Join(m.root, "run/accountlock/open.new/x"), 0o755))
+	m.verdict = openDevice
+	if err := m.service().Again(); err == nil {
+		t.Error("no error")
+	}
+	must(t, os.RemoveAll(filepath.Join(m.root, "run/accountlock/open.new")))
+	if got := m.says(); got != "locked: lost" {
+		t.Errorf("says %q", got)
+	}
+	must(t, m.service().Again())
+	if got := m.says(); got != "open: linked" {
+		t.Errorf("then says %q", got)
+	}
+	// One that died between the two leaves both.
+	must(t, os.WriteFile(filepath.Join(m.root, "run/accountlock/locked"), nil, 0o600))
+	must(t, m.service().Again())
+	if got := m.says(); got != "open: linked" {
+		t.Errorf("at the end says %q", got)
+	}
+}
+
 func TestAGateThatCannotWriteOpensNothing(t *testing.T) {
 	m := newMachine(t)
 	// A file where the folder should be.
