@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/accountlock/accountlock/internal/lock"
 )
 
 // How a factory reset is begun.
@@ -58,7 +60,8 @@ func resetWay(root string) (hook bool, err error) {
 }
 
 // Reset begins the factory reset if in says so, and says on out what became of it.
-// A locked device is not reset so: its daemon has no business with that.
+// A locked device is not reset so: its daemon has no business with that. A linked one
+// is where the record says that its owner allowed it.
 func (s Service) Reset(in io.Reader, out io.Writer) error {
 	word := make([]byte, len(resetWord)+1)
 	n, err := in.Read(word)
@@ -76,9 +79,14 @@ func (s Service) Reset(in io.Reader, out io.Writer) error {
 }
 
 func (s Service) reset() error {
-	if v := s.Decide(); !v.passes() {
+	v := s.Decide()
+	switch {
+	case !v.Status.Open():
 		_, reason := v.words()
 		return fmt.Errorf("the device is locked (%s)", reason)
+	case v.Status.State == lock.Linked && !v.Settle:
+		// fails shut: the daemon's word alone wipes nobody's device.
+		return errors.New("the owner has not allowed a reset")
 	}
 	hook, err := resetWay(s.Root)
 	switch {

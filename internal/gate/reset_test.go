@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/accountlock/accountlock/internal/gate"
+	"github.com/accountlock/accountlock/internal/lock"
 )
 
 const hook = "usr/lib/accountlock/factory-reset"
@@ -28,15 +29,18 @@ func TestAResetGoesTheVendorsWayOrSystemds(t *testing.T) {
 		did     string
 		says    string
 	}{
-		{"the vendor's program", map[string]string{hook: "#!/bin/sh\n"}, 0o755, openDevice, "reset\n", nil, hook, "begun"},
-		{"the vendor's goes before systemd's", map[string]string{hook: "", "usr/lib/systemd/system/factory-reset.target.wants/x.service": ""}, 0o755, openDevice, "reset\n", nil, hook, "begun"},
-		{"systemd's", map[string]string{"usr/lib/systemd/system/factory-reset.target.wants/x.service": ""}, 0, openDevice, "reset\n", nil, "start --no-block factory-reset.target", "begun"},
-		{"a target that does nothing is no way", map[string]string{"usr/lib/systemd/system/factory-reset.target": ""}, 0, openDevice, "reset\n", nil, "", "there is neither"},
-		{"a program that cannot be run", map[string]string{hook: ""}, 0o644, openDevice, "reset\n", nil, "", "not executable"},
-		{"a program that fails", map[string]string{hook: ""}, 0o755, openDevice, "reset\n", broken, hook, "the hook broke"},
+		{"the vendor's program", map[string]string{hook: "#!/bin/sh\n"}, 0o755, allowed, "reset\n", nil, hook, "begun"},
+		{"the vendor's goes before systemd's", map[string]string{hook: "", "usr/lib/systemd/system/factory-reset.target.wants/x.service": ""}, 0o755, allowed, "reset\n", nil, hook, "begun"},
+		{"systemd's", map[string]string{"usr/lib/systemd/system/factory-reset.target.wants/x.service": ""}, 0, allowed, "reset\n", nil, "start --no-block factory-reset.target", "begun"},
+		{"a target that does nothing is no way", map[string]string{"usr/lib/systemd/system/factory-reset.target": ""}, 0, allowed, "reset\n", nil, "", "there is neither"},
+		{"a program that cannot be run", map[string]string{hook: ""}, 0o644, allowed, "reset\n", nil, "", "not executable"},
+		{"a program that fails", map[string]string{hook: ""}, 0o755, allowed, "reset\n", broken, hook, "the hook broke"},
 		{"a locked device", map[string]string{hook: ""}, 0o755, lostDevice, "reset\n", nil, "", "the device is locked (lost)"},
-		{"nobody asked", map[string]string{hook: ""}, 0o755, openDevice, "", nil, "", "nobody asked"},
-		{"something else", map[string]string{hook: ""}, 0o755, openDevice, "reset\nnow", nil, "", "nobody asked"},
+		{"a locked device without a gate", map[string]string{hook: ""}, 0o755, gate.Verdict{Status: lostDevice.Status, Ungated: true}, "reset\n", nil, "", "the device is locked (lost)"},
+		{"a linked device whose owner has not allowed it", map[string]string{hook: ""}, 0o755, openDevice, "reset\n", nil, "", "the owner has not allowed"},
+		{"a device without an account", map[string]string{hook: ""}, 0o755, gate.Verdict{Status: lock.Status{State: lock.Unlinked}}, "reset\n", nil, hook, "begun"},
+		{"nobody asked", map[string]string{hook: ""}, 0o755, allowed, "", nil, "", "nobody asked"},
+		{"something else", map[string]string{hook: ""}, 0o755, allowed, "reset\nnow", nil, "", "nobody asked"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t)
