@@ -20,6 +20,8 @@ const (
 	runDir     = "run/accountlock"
 	openFile   = runDir + "/open"
 	lockedFile = runDir + "/locked"
+	// shuttingFile is there while a running device is being shut.
+	shuttingFile = runDir + "/shutting"
 )
 
 // undecided is what stands in lockedFile, and nowhere else, while the first decision
@@ -70,15 +72,14 @@ func (s Service) Boot() error {
 // and what was written does not matter.
 func (s Service) Again() error {
 	v := s.Decide()
-	_, err := os.Lstat(filepath.Join(s.Root, openFile))
-	was := err == nil
+	was := s.exists(openFile)
 	switch {
 	case v.passes() && was:
-		return s.remove(lockedFile)
+		return errors.Join(s.remove(shuttingFile), s.remove(lockedFile))
 	case v.passes():
 		s.say(v)
 		return s.open(v)
-	case !was:
+	case !was && !s.exists(shuttingFile):
 		// Still locked, perhaps for another reason.
 		return s.tell(v)
 	}
@@ -96,8 +97,18 @@ func (s Service) settle(v Verdict) error {
 }
 
 // shut locks a running device: nothing new starts from now on, and what runs ends.
+// One that fails on the way is done over by whoever asks next.
 func (s Service) shut(v Verdict) error {
-	err := errors.Join(s.remove(openFile), s.tell(v))
+	err := errors.Join(s.write(shuttingFile, v), s.remove(openFile), s.tell(v), s.end())
+	if err != nil {
+		return err
+	}
+	return s.remove(shuttingFile)
+}
+
+// end ends what runs. It waits for nothing that a process could put off: the gate
+// has two minutes.
+func (s Service) end() error {
 	// Sessions are scopes that isolating leaves alone, and some services leave what they
 	// started running (KillMode=process). What ignores SIGTERM gets no time.
 	kill := s.Systemctl(append([]string{"kill", "--signal=SIGKILL"}, sessions...)...)
@@ -105,11 +116,11 @@ func (s Service) shut(v Verdict) error {
 		fmt.Fprintf(s.Log, "cannot end all sessions: %v\n", kill)
 	}
 	if !s.NoReboot {
-		return errors.Join(err, s.Systemctl("start", "--no-block", "--job-mode=replace-irreversibly", "reboot.target"))
+		return s.Systemctl("start", "--no-block", "--job-mode=replace-irreversibly", "reboot.target")
 	}
-	// The debug shell ignores isolating.
-	return errors.Join(err,
-		s.Systemctl("stop", "debug-shell.service", "user.slice", "machine.slice"),
+	// The debug shell and slices ignore isolating.
+	return errors.Join(
+		s.Systemctl("stop", "--no-block", "debug-shell.service", "user.slice", "machine.slice"),
 		s.Systemctl("isolate", "--no-block", lockedTarget))
 }
 
@@ -125,7 +136,7 @@ func (s Service) open(v Verdict) error {
 	if err := s.write(openFile, v); err != nil {
 		return err
 	}
-	return s.remove(lockedFile)
+	return errors.Join(s.remove(shuttingFile), s.remove(lockedFile))
 }
 
 // tell says that the device is locked, and why.
@@ -150,6 +161,11 @@ func (s Service) write(name string, v Verdict) error {
 		return err
 	}
 	return os.Rename(temp, path)
+}
+
+func (s Service) exists(name string) bool {
+	_, err := os.Lstat(filepath.Join(s.Root, name))
+	return err == nil
 }
 
 func (s Service) remove(name string) error {

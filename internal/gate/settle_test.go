@@ -94,7 +94,7 @@ func TestTheGateOpensAndShutsAsItReadsTheRecord(t *testing.T) {
 		{"unlocked", []gate.Verdict{resetOne, openDevice}, false, "open: linked", ""},
 		{"poked while open", []gate.Verdict{openDevice, openDevice}, false, "open: linked", ""},
 		{"lost: reboots", []gate.Verdict{openDevice, lostDevice}, false, "locked: lost", killed + "; " + rebooted},
-		{"lost where the vendor forbids a reboot", []gate.Verdict{openDevice, lostDevice}, true, "locked: lost", killed + "; stop debug-shell.service user.slice machine.slice; " + isolated},
+		{"lost where the vendor forbids a reboot", []gate.Verdict{openDevice, lostDevice}, true, "locked: lost", killed + "; stop --no-block debug-shell.service user.slice machine.slice; " + isolated},
 		{"found and unlocked again", []gate.Verdict{openDevice, lostDevice, openDevice}, true, "open: linked", ""},
 		{"open, and a reset is allowed still: the daemon takes that back", []gate.Verdict{allowed}, false, "open: linked", "start --no-block accountlockd.service"},
 		{"no gate is wanted", []gate.Verdict{{Status: lock.LockedFor(lock.Lost), Ungated: true}}, false, "open: lost", ""},
@@ -152,8 +152,33 @@ func TestAGateThatCannotSpeakToSystemdStaysShut(t *testing.T) {
 	if err := m.service().Again(); err == nil {
 		t.Error("no error when shutting")
 	}
-	if got := m.says(); got != "locked: lost" || !slices.Contains(m.calls, rebooted) {
+	if got := m.says(); got != "locked: lost, shutting: lost" || !slices.Contains(m.calls, rebooted) {
 		t.Errorf("says %q after %q", got, m.calls)
+	}
+	m.did()
+	m.fails = nil
+	must(t, m.service().Again())
+	if says, did := m.says(), m.did(); says != "locked: lost" || did != killed+"; "+rebooted {
+		t.Errorf("asked again it says %q after %q", says, did)
+	}
+	must(t, m.service().Again())
+	if did := m.did(); did != "" {
+		t.Errorf("asked once more, although it is done: %q", did)
+	}
+}
+
+func TestADeviceThatIsUnlockedHalfWayThroughAShutIsOpen(t *testing.T) {
+	m := newMachine(t)
+	m.verdict = openDevice
+	must(t, m.service().Boot())
+	m.verdict, m.fails = lostDevice, func(string) error { return errors.New("no PID 1") }
+	if err := m.service().Again(); err == nil {
+		t.Error("no error")
+	}
+	m.verdict = openDevice
+	must(t, m.service().Again())
+	if got := m.says(); got != "open: linked" {
+		t.Errorf("says %q", got)
 	}
 }
 
