@@ -84,8 +84,9 @@ func parseBootWords(words []string) bootWords {
 	for i, word := range words {
 		key, value, assigned := strings.Cut(word, "=")
 		switch key {
-		case "systemd.unit", "--unit":
-			if !assigned && key == "--unit" && i+1 < len(words) {
+		case "systemd.unit", "--unit", "--uni", "--un":
+			// Options can be shortened (getopt_long(3)), down to where `--user` is another.
+			if !assigned && key[0] == '-' && i+1 < len(words) {
 				value = words[i+1]
 			}
 			if unitName(value) {

@@ -123,6 +123,8 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 			"proc/cmdline": "systemd.run=\"/usr/bin/touch /run/x\" systemd.run_success_action=none\n",
 		}, false, provisioned(), nil},
 		{"what-follows-two-dashes-is-pid-1s", map[string]string{"proc/1/cmdline": "/sbin/init\x00--unit\x00evil.service\x00"}, false, provisioned(), nil},
+		{"pid-1s-options-can-be-short", map[string]string{"proc/1/cmdline": "/sbin/init\x00--un\x00first.service\x00--uni=evil.service\x00--us=good.service\x00"}, false, provisioned(), nil},
+		{"pid-1s-options-can-be-very-short", map[string]string{"proc/1/cmdline": "/sbin/init\x00--un\x00evil.service\x00--u=good.service\x00"}, false, provisioned(), nil},
 		{"in-a-container-the-hosts-command-line-is-not-ours", map[string]string{
 			"proc/cmdline": "systemd.unit=rescue.target", "proc/1/cmdline": "/sbin/init\x00single\x00",
 		}, true, provisioned(), nil},
