@@ -302,6 +302,16 @@ func TestPeopleOfAnIdentityProvider(t *testing.T) {
 		}
 		anna.post("/approve", "code", *asked.Step.UserCode, "decision", "approve", "hands", "1").says(t, "You approved it.")
 	})
+	t.Run("approve nothing where the session is new and the provider's word is not", func(t *testing.T) {
+		begun, _ := d.Begin(t, accountapi.FlowKindUnlock)
+		asked := d.Reply(t, begun.Step.FlowId, apitest.Approve(apitest.NewNonce()))
+		if asked.Step.UserCode == nil {
+			t.Fatalf("no code: %d %s", asked.Status, asked.Body)
+		}
+		f.exec(t, `UPDATE oidc_sessions SET proven_at = proven_at - 660000`)
+		defer f.exec(t, `UPDATE oidc_sessions SET proven_at = proven_at + 660000`)
+		anna.post("/approve", "code", *asked.Step.UserCode, "decision", "approve", "hands", "1").says(t, "within the last ten minutes", "Sign in once more")
+	})
 	t.Run("cannot recover on a device what the provider keeps", func(t *testing.T) {
 		if a, _ := d.Begin(t, accountapi.FlowKindRecover); a.Code() != "ServiceUnavailable" {
 			t.Errorf("%d %s", a.Status, a.Body)

@@ -34,7 +34,9 @@ func (p *Portal) approveView(s session, code string, asked *approval.Seen) view 
 	if asked != nil {
 		v.Title = i18n.Mark("Somebody asks to open this device")
 	}
-	v.Data = approveData{Code: code, Asked: asked, Proves: p.Now().Sub(s.Created) > freshTime}
+	// Of an identity provider's session the age says nothing: it may have let somebody in
+	// whom it asked for the password days ago.
+	v.Data = approveData{Code: code, Asked: asked, Proves: p.Federation != nil || p.Now().Sub(s.Created) > freshTime}
 	return v
 }
 
