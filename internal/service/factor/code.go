@@ -40,28 +40,29 @@ func (s *Service) OfferApp(owner, issuer, name string) (NewApp, error) {
 	if err != nil {
 		return NewApp{}, err
 	}
-	return s.newApp(owner, issuer, name, key)
+	return s.newApp(issuer, name, offer{Owner: owner, Key: key})
 }
 
-// SameApp is the app of an offer once more, for a form that is shown again. Its errors
-// are AddApp's.
+// SameApp is the app of an offer once more, for a form that is shown again; it is good
+// for no longer. Its errors are AddApp's.
 func (s *Service) SameApp(owner, issuer, name, offered string) (NewApp, error) {
 	o, err := s.take("app", owner, offered)
 	if err != nil {
 		return NewApp{}, err
 	}
-	return s.newApp(owner, issuer, name, o.Key)
+	return s.newApp(issuer, name, o)
 }
 
-func (s *Service) newApp(owner, issuer, name string, key secret.Bytes) (NewApp, error) {
+func (s *Service) newApp(issuer, name string, o offer) (NewApp, error) {
+	key := secret.Bytes(o.Key)
 	defer key.Wipe()
-	sealed, err := s.offered("app", offer{Owner: owner, Key: key})
+	sealed, err := s.offered("app", o)
 	return NewApp{Key: totp.Text(key), URI: totp.URI(issuer, name, key), Offer: sealed}, err
 }
 
 // AddApp sets up the app of an offer, which has shown that it has the key by a code. It
 // returns the owner's backup codes with the first factor, nil otherwise. Errors are
-// faults: Timeout (the offer is over), InvalidCode, InvalidArgument (too many).
+// faults: Timeout (the offer is over, or was taken), InvalidCode, InvalidArgument (too many).
 func (s *Service) AddApp(ctx context.Context, owner, offered, name string, code accountapi.Secret) ([]string, error) {
 	o, err := s.take("app", owner, offered)
 	if err != nil {
@@ -80,6 +81,14 @@ func (s *Service) AddApp(ctx context.Context, owner, offered, name string, code 
 	}
 	var spare []string
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
+		// Two apps with one key would take each code twice.
+		err = s.spend(ctx, tx, base64.RawURLEncoding.EncodeToString(s.mac("app", string(o.Key))), o.Expires)
+		if errors.Is(err, errSpent) {
+			return over()
+		}
+		if err != nil {
+			return err
+		}
 		spare, err = s.insert(ctx, tx, owner, f, sealed, "", step)
 		return err
 	})

@@ -275,7 +275,9 @@ type offer struct {
 }
 
 func (s *Service) offered(use string, o offer) (string, error) {
-	o.Expires = s.Now().Add(offerTime).UnixMilli()
+	if o.Expires == 0 {
+		o.Expires = s.Now().Add(offerTime).UnixMilli()
+	}
 	return s.closed("offer "+use, o)
 }
 
@@ -283,10 +285,12 @@ func (s *Service) offered(use string, o offer) (string, error) {
 func (s *Service) take(use, owner, sealed string) (offer, error) {
 	var o offer
 	if len(sealed) > maxAnswer || s.open("offer "+use, sealed, &o) != nil || o.Owner != owner || s.Now().UnixMilli() >= o.Expires {
-		return offer{}, fault.Newf(fault.Timeout, "That took too long.")
+		return offer{}, over()
 	}
 	return o, nil
 }
+
+func over() error { return fault.Newf(fault.Timeout, "That took too long.") }
 
 // maxAnswer bounds, in bytes, what a browser sends back.
 const maxAnswer = 32 << 10

@@ -110,13 +110,18 @@ func TestAnAppIsSetUpByItsFirstCodeAndEachCodeServesOnce(t *testing.T) {
 	is(t, err, fault.InvalidCode, "a wrong first code")
 	_, err = w.AddApp(t.Context(), "2", a.Offer, "phone", w.code(key))
 	is(t, err, fault.Timeout, "another's offer")
-	if again, err := w.SameApp("1", "Example", "1", a.Offer); err != nil || again.Key != a.Key {
+	again, err := w.SameApp("1", "Example", "1", a.Offer)
+	if err != nil || again.Key != a.Key {
 		t.Errorf("the same form has another key: %v", err)
 	}
 	backup, err := w.AddApp(t.Context(), "1", a.Offer, "  my\x00 phone\n", w.code(key))
 	if err != nil || len(backup) != 10 {
 		t.Fatalf("%v, %d backup codes", err, len(backup))
 	}
+	_, err = w.AddApp(t.Context(), "1", a.Offer, "phone", w.code(key))
+	is(t, err, fault.Timeout, "the same form once more")
+	_, err = w.AddApp(t.Context(), "1", again.Offer, "phone", w.code(key))
+	is(t, err, fault.Timeout, "the form that was shown again")
 	list, spare, err := w.List(t.Context(), "1")
 	if err != nil || len(list) != 1 || list[0].Name != "my phone" || spare != 10 || w.told != 1 {
 		t.Errorf("%+v, %d, %v, told %d times", list, spare, err, w.told)

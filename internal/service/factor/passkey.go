@@ -151,7 +151,7 @@ func (s *Service) AddPasskey(ctx context.Context, owner, offered, name string, a
 	}
 	var spare []string
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		if err := s.spend(ctx, tx, o); err != nil {
+		if err := s.spend(ctx, tx, o.Session.Challenge, o.Expires); err != nil {
 			return err
 		}
 		var taken int64
@@ -243,7 +243,7 @@ func (s *Service) CheckPasskey(ctx context.Context, owner, offered string, answe
 		return "", err
 	}
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		if err := s.spend(ctx, tx, o); err != nil {
+		if err := s.spend(ctx, tx, o.Session.Challenge, o.Expires); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE factors SET sealed = $1, used_at = $2 WHERE id = $3`, sealed, s.Now().UnixMilli(), id)
@@ -271,15 +271,19 @@ func (s *Service) find(ctx context.Context, credential []byte) (id, owner string
 	return id, owner, wrap("find a passkey", err)
 }
 
-// spend notes that a challenge was answered, or refuses one that was before.
-func (s *Service) spend(ctx context.Context, tx *sql.Tx, o offer) error {
+// errSpent: an offer was taken before.
+var errSpent = errors.New("the challenge was answered before")
+
+// spend notes that an offer was taken, by what only it has, or refuses one that was
+// before.
+func (s *Service) spend(ctx context.Context, tx *sql.Tx, challenge string, expires int64) error {
 	r, err := tx.ExecContext(ctx, `INSERT INTO factor_challenges (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING`,
-		o.Session.Challenge, o.Expires)
+		challenge, expires)
 	if err != nil {
 		return err
 	}
 	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(refused(errors.New("the challenge was answered before")), err)
+		return errors.Join(refused(errSpent), err)
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func (p *Portal) appAdd(w http.ResponseWriter, r *http.Request, s session) {
 	}
 	// The same key once more: it may be in the app by now.
 	app, gone := p.Factors.SameApp(s.AccountID, p.issuer(), s.AccountID, offer)
-	if gone != nil {
+	if gone != nil || fault.CodeOf(err) == fault.Timeout {
 		p.factorsWith(w, r, s, err)
 		return
 	}
