@@ -108,13 +108,12 @@ func (s *Service) maySend(tx *sql.Tx, accountID, flowID, purpose string, now tim
 }
 
 // CheckCode compares a code with the one sent last for a purpose within a flow; it is
-// good once. The caller makes sure that the flow is at the account that the code was
-// sent for.
+// good once.
 //
 // Errors are faults: InvalidCode (counted, with the tries that are left; not
 // counted if it is not six digits), CodeExpired (too old, used, voided by five wrong
-// tries, or never sent), RateLimited (too many wrong codes for this account).
-func (s *Service) CheckCode(ctx context.Context, flowID, purpose string, code accountapi.Secret) error {
+// tries, sent to another account's owner, or never sent), RateLimited (too many wrong codes for this account).
+func (s *Service) CheckCode(ctx context.Context, accountID, flowID, purpose string, code accountapi.Secret) error {
 	digits, ok := CodeDigits(code)
 	if !ok {
 		return fault.Newf(fault.InvalidCode, "A code has %d digits.", codeDigits)
@@ -124,7 +123,7 @@ func (s *Service) CheckCode(ctx context.Context, flowID, purpose string, code ac
 	// would undo the count.
 	var refusal error
 	err := s.db.Tx(ctx, func(tx *sql.Tx) (err error) {
-		refusal, err = s.checkCode(tx, flowID, purpose, digits, now)
+		refusal, err = s.checkCode(tx, accountID, flowID, purpose, digits, now)
 		return err
 	})
 	if err != nil {
@@ -133,15 +132,15 @@ func (s *Service) CheckCode(ctx context.Context, flowID, purpose string, code ac
 	return refusal
 }
 
-func (s *Service) checkCode(tx *sql.Tx, flowID, purpose, digits string, now time.Time) (refusal, err error) {
+func (s *Service) checkCode(tx *sql.Tx, accountID, flowID, purpose, digits string, now time.Time) (refusal, err error) {
 	c, err := loadCode(tx, flowID, purpose)
 	if err != nil {
 		return nil, err
 	}
-	if c.hash == "" || !now.Before(c.expiresAt) {
+	if c.hash == "" || c.account != accountID || !now.Before(c.expiresAt) {
 		return fault.New(fault.CodeExpired, nil), nil
 	}
-	want := s.codeHash(c.account, flowID, purpose, digits)
+	want := s.codeHash(accountID, flowID, purpose, digits)
 	right := subtle.ConstantTimeCompare([]byte(want), []byte(c.hash)) == 1
 	if wait, err := s.waitOne(tx, codeLimit, now, "code", c.account); err != nil {
 		return nil, err

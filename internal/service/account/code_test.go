@@ -24,6 +24,7 @@ var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
 // send sends a code and returns it as its owner reads it.
 func (w *world) send(a account.Account, flow string) string {
 	w.t.Helper()
+	w.asked = a.ID
 	if _, _, err := w.SendCode(w.t.Context(), a, flow, "unlink", ""); err != nil {
 		w.t.Fatal(err)
 	}
@@ -34,10 +35,10 @@ func (w *world) send(a account.Account, flow string) string {
 	return codes[0]
 }
 
-// check tries a code that must be refused, or fit if want is empty.
+// check tries, for whom the last was sent to, a code that must be refused, or fit if want is empty.
 func (w *world) check(flow, code string, want fault.Code) *fault.Error {
 	w.t.Helper()
-	err := w.CheckCode(w.t.Context(), flow, "unlink", accountapi.Secret(code))
+	err := w.CheckCode(w.t.Context(), w.asked, flow, "unlink", accountapi.Secret(code))
 	if fault.CodeOf(err) != want {
 		w.t.Fatalf("got %v, want %q", err, want)
 	}
@@ -55,6 +56,7 @@ func other(code string) string {
 func TestCodeFitsOnce(t *testing.T) {
 	w := newWorld(t, nil)
 	jane := w.jane()
+	w.asked = jane.ID
 	to, expires, err := w.SendCode(t.Context(), jane, flow, "unlink", "de-AT")
 	if err != nil || to != "j•••@example.org" || !expires.Equal(w.clock.now().Add(10*time.Minute)) {
 		t.Fatalf("%q %v %v", to, expires, err)
@@ -88,7 +90,7 @@ func TestCodeIsForItsFlowAndPurposeAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	code := w.send(w.jane(), flow)
 	w.check("another-flow", code, fault.CodeExpired)
-	if err := w.CheckCode(t.Context(), flow, "recover", accountapi.Secret(code)); fault.CodeOf(err) != fault.CodeExpired {
+	if err := w.CheckCode(t.Context(), w.asked, flow, "recover", accountapi.Secret(code)); fault.CodeOf(err) != fault.CodeExpired {
 		t.Fatalf("got %v", err)
 	}
 	w.check(flow, code, "")
@@ -129,7 +131,7 @@ func TestGuessesAtACodeAtOnceAreNoMoreThanFive(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			err := w.CheckCode(t.Context(), flow, "unlink", accountapi.Secret(other(code)))
+			err := w.CheckCode(t.Context(), w.asked, flow, "unlink", accountapi.Secret(other(code)))
 			mu.Lock()
 			defer mu.Unlock()
 			got[fault.CodeOf(err)]++
@@ -204,6 +206,9 @@ func TestFlowThatGoesOverToAnotherAccountNeedsThatAccountsCode(t *testing.T) {
 	hers := w.send(jane, flow) // at once, and the thief's is void
 	if own != hers {
 		w.check(flow, own, fault.InvalidCode)
+	}
+	if err := w.CheckCode(t.Context(), thief.ID, flow, "unlink", accountapi.Secret(hers)); fault.CodeOf(err) != fault.CodeExpired {
+		t.Errorf("her code for the thief's account: %v", err)
 	}
 	w.check(flow, hers, "")
 }

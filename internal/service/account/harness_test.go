@@ -32,6 +32,7 @@ var cheap = account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}
 
 // world is a service on a database of its own, under a clock that stands.
 type world struct {
+	asked string // whose code was sent last
 	*account.Service
 	t      testing.TB
 	db     *store.DB

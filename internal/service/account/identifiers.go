@@ -83,7 +83,7 @@ func (s *Service) AddIdentifier(ctx context.Context, id, typed, flowID string, c
 	if err != nil {
 		return Account{}, err
 	}
-	if err := s.CheckCode(ctx, flowID, s.offerPurpose(offered), code); err != nil {
+	if err := s.CheckCode(ctx, id, flowID, s.offerPurpose(offered), code); err != nil {
 		return Account{}, err
 	}
 	var a Account

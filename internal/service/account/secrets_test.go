@@ -26,7 +26,7 @@ func TestNothingSecretIsSaid(t *testing.T) {
 		fmt.Fprintf(&said, "%v %+v %#v\n", err, err, err)
 		_, err = w.Create(t.Context(), account.NewAccount{Emails: []string{"jane@example.org"}, Password: accountapi.Secret(right)})
 		fmt.Fprintf(&said, "%v %+v %#v\n", err, err, err)
-		err = w.CheckCode(t.Context(), fmt.Sprint(flow, i%2), "unlink", accountapi.Secret(code))
+		err = w.CheckCode(t.Context(), jane.ID, fmt.Sprint(flow, i%2), "unlink", accountapi.Secret(code))
 		fmt.Fprintf(&said, "%v %+v %#v\n", err, err, err)
 		_, _, err = w.SendCode(t.Context(), jane, fmt.Sprint("f", i), "unlink", "")
 		fmt.Fprintf(&said, "%v %+v %#v\n", err, err, err)

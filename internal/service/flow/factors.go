@@ -62,7 +62,7 @@ func (s *Service) checkSecond(ctx context.Context, f Flow, code accountapi.Secre
 			return s.factors.Check(ctx, f.AccountID, code)
 		}
 	}
-	return s.accounts.CheckCode(ctx, f.ID, string(f.Kind), code)
+	return s.accounts.CheckCode(ctx, f.AccountID, f.ID, string(f.Kind), code)
 }
 
 // maySend refuses to send a code in place of an app's, unless its owner has said that one

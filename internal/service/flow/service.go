@@ -26,7 +26,7 @@ type Accounts interface {
 	// Get's error for an account that is not there is account.ErrNotFound.
 	Get(ctx context.Context, id string) (account.Account, error)
 	SendCode(ctx context.Context, a account.Account, flowID, purpose, locale string) (sentTo string, expires time.Time, err error)
-	CheckCode(ctx context.Context, flowID, purpose string, code accountapi.Secret) error
+	CheckCode(ctx context.Context, accountID, flowID, purpose string, code accountapi.Secret) error
 }
 
 var _ Accounts = (*account.Service)(nil)

@@ -85,7 +85,7 @@ func (p *Portal) deleteBegin(w http.ResponseWriter, r *http.Request, s session) 
 func (p *Portal) deleteFinish(w http.ResponseWriter, r *http.Request, s session) {
 	code := accountapi.Secret(r.PostForm.Get("code"))
 	defer code.Wipe()
-	if err := p.Accounts.CheckCode(r.Context(), s.ID, deletePurpose, code); err != nil {
+	if err := p.Accounts.CheckCode(r.Context(), s.AccountID, s.ID, deletePurpose, code); err != nil {
 		v, d, verr := p.deleteView(r, s)
 		if verr != nil {
 			p.fail(w, r, verr)

@@ -44,7 +44,7 @@ type Accounts interface {
 	Authenticate(ctx context.Context, a account.Attempt) (account.Account, error)
 	Get(ctx context.Context, id string) (account.Account, error)
 	SendCode(ctx context.Context, a account.Account, flowID, purpose, locale string) (sentTo string, expires time.Time, err error)
-	CheckCode(ctx context.Context, flowID, purpose string, code accountapi.Secret) error
+	CheckCode(ctx context.Context, accountID, flowID, purpose string, code accountapi.Secret) error
 	SetPassword(ctx context.Context, id string, password accountapi.Secret) error
 	SetSecondFactor(ctx context.Context, id string, on bool) (account.Account, error)
 	OfferIdentifier(ctx context.Context, id, typed, flowID, locale string) (account.Identifier, time.Time, error)

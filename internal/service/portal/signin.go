@@ -200,7 +200,7 @@ func (p *Portal) signInCode(w http.ResponseWriter, r *http.Request) {
 	default:
 		code := accountapi.Secret(r.PostForm.Get("code"))
 		defer code.Wipe()
-		err = p.Accounts.CheckCode(r.Context(), h.session.ID, codePurpose, code)
+		err = p.Accounts.CheckCode(r.Context(), h.account.ID, h.session.ID, codePurpose, code)
 	}
 	if err != nil {
 		p.again(w, r, "code", h.view(sent, to), err)
