@@ -71,16 +71,20 @@ func (s *Service) Unblock(ctx context.Context, id string) (Account, error) {
 	return s.change(ctx, id, "account-unblocked", "", `UPDATE accounts SET blocked = 0, blocked_until = $1 WHERE id = $2`, 0)
 }
 
-// SetSecondFactor says whether a code is asked for after the password. Errors
-// are faults: InvalidArgument (no such account, or nowhere to send a code to),
-// AccountDeleted.
+// SetSecondFactor says whether a code is asked for after the password, and tells the
+// owner. Errors are faults: InvalidArgument (no such account, or nowhere to send a code
+// to), AccountDeleted.
 func (s *Service) SetSecondFactor(ctx context.Context, id string, on bool) (Account, error) {
-	return s.changeIf(ctx, id, func(a Account) error {
+	a, err := s.changeIf(ctx, id, func(a Account) error {
 		if on && len(a.Identifiers) == 0 {
 			return noSecondFactor()
 		}
 		return nil
 	}, `UPDATE accounts SET second_factor = $1 WHERE id = $2`, flag(on))
+	if err == nil {
+		s.tell(ctx, a, NoticeSentCode)
+	}
+	return a, err
 }
 
 // SetPassword gives an account another password, forgets the wrong guesses at

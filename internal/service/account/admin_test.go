@@ -170,11 +170,17 @@ func TestBlockWithoutEndEndsByUnblock(t *testing.T) {
 	}
 }
 
-func TestSecondFactorNeedsAWayToSendCodes(t *testing.T) {
+func TestSecondFactorNeedsAWayToSendCodesAndTheOwnerIsTold(t *testing.T) {
 	w := newWorld(t, nil)
 	jane, bare := w.jane(), w.create(account.NewAccount{})
-	if a, err := w.SetSecondFactor(t.Context(), jane.ID, true); err != nil || !a.SecondFactor {
-		t.Fatalf("%+v, %v", a, err)
+	for _, on := range []bool{true, false} {
+		*w.sent = notifier{}
+		if a, err := w.SetSecondFactor(t.Context(), jane.ID, on); err != nil || a.SecondFactor != on {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		if m := w.sent.last(t); m.To != "Jane@example.org" || m.Subject != "Your second factor was changed" {
+			t.Errorf("the owner is told %+v", m)
+		}
 	}
 	if _, err := w.SetSecondFactor(t.Context(), bare.ID, true); fault.CodeOf(err) != fault.InvalidArgument {
 		t.Fatalf("got %v", err)

@@ -58,6 +58,8 @@ const (
 	NoticeIdentifiers NoticeKind = "identifiers"
 	// NoticeFactors: an app, a passkey or backup codes were set up or removed.
 	NoticeFactors NoticeKind = "factors"
+	// NoticeSentCode: whether a code is sent and asked for after the password was changed.
+	NoticeSentCode NoticeKind = "sent-code"
 	// NoticeOfflineCode: a response for a device was given out.
 	NoticeOfflineCode NoticeKind = "offline-code"
 	// NoticeTicket: a ticket for a device was given out.
@@ -77,6 +79,7 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticePassword:    {letter.Mark("Your password was changed"), letter.Mark("The password of your account was changed. A recovery of the account that was waiting is stopped.")},
 	NoticeIdentifiers: {letter.Mark("Your addresses were changed"), letter.Mark("An e-mail address or phone number of your account was added or removed.")},
 	NoticeFactors:     {letter.Mark("Your second factor was changed"), letter.Mark("An authenticator app, a passkey or the backup codes of your account were set up or removed.")},
+	NoticeSentCode:    {letter.Mark("Your second factor was changed"), letter.Mark("The account asks for a code that is sent to you after the password, or no longer does.")},
 	NoticeDeleted:     {letter.Mark("Your account was deleted"), letter.Mark("Your account was deleted, and every device of it released.")},
 	NoticeLinked:      {letter.Mark("A device was linked to your account"), letter.Mark("The device {1} was linked to your account. After a reset it will ask for this account.")},
 	NoticeUnlocked:    {letter.Mark("Your device was unlocked"), letter.Mark("The device {1} was unlocked with your password.")},
