@@ -337,6 +337,24 @@ func TestPeopleOfAnIdentityProvider(t *testing.T) {
 		other.post(page.find(t, confirm), "xsrf", page.find(t, secret), "logout", "yes")
 		eventually(t, "the end of the session that the provider has ended", func() bool { return other.get("/account").url.Path == "/sign-in" })
 	})
+	t.Run("are found by the provider's next try where its first could not end their session", func(t *testing.T) {
+		v := f.visit(t)
+		v.signIn("frida", "")
+		leaving := f.visit(t)
+		leaving.signIn("frida", "")
+		page := v.get(leaving.post("/sign-out").find(t, regexp.MustCompile(`href="(https://127[^"?]+/session/end)[^"]*"`)))
+		const known = `SELECT COUNT(*) FROM oidc_sessions`
+		before := f.count(t, known)
+		f.exec(t, `CREATE TRIGGER broken BEFORE DELETE ON portal_sessions BEGIN SELECT RAISE(ABORT, 'broken'); END`)
+		v.post(page.find(t, regexp.MustCompile(`action="([^"]+)"`)), "xsrf", page.find(t, regexp.MustCompile(`name="xsrf" value="([^"]+)"`)), "logout", "yes")
+		eventually(t, "a logout that cannot be done", func() bool {
+			return strings.Contains(f.out.String(), "cannot end what the identity provider has ended")
+		})
+		f.exec(t, `DROP TRIGGER broken`)
+		if after := f.count(t, known); after != before {
+			t.Errorf("of %d sessions that the provider knows %d are left", before, after)
+		}
+	})
 	t.Run("delete their account, and are somebody new afterwards", func(t *testing.T) {
 		carla := f.visit(t)
 		had := carla.signIn("carla", "").find(t, accountID)
@@ -484,16 +502,26 @@ func TestWhoComesBackFromTheProviderWithSomethingElseIsNotSignedIn(t *testing.T)
 // exec changes the service's database beside it.
 func (f *federated) exec(t *testing.T, query string) {
 	t.Helper()
+	f.tx(t, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), query)
+		return err
+	})
+}
+
+func (f *federated) count(t *testing.T, query string) (n int64) {
+	t.Helper()
+	f.tx(t, func(tx *sql.Tx) error { return tx.QueryRowContext(t.Context(), query).Scan(&n) })
+	return n
+}
+
+func (f *federated) tx(t *testing.T, fn func(*sql.Tx) error) {
+	t.Helper()
 	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(f.dir, "accounts.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	err = db.Tx(t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(t.Context(), query)
-		return err
-	})
-	if err != nil {
+	if err := db.Tx(t.Context(), fn); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -67,16 +67,17 @@ func (s *Service) EndURL(ctx context.Context) string {
 // 1.0, 2.4).
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-// Ended returns the sessions of the portal that the provider says have ended, by a
-// logout token. Errors are faults: Declined for one that is none, ServiceUnavailable.
-func (s *Service) Ended(ctx context.Context, raw string) ([]string, error) {
+// Ended has end called with the sessions of the portal that the provider says have ended,
+// by a logout token. It is called within the transaction that forgets what the provider
+// calls them: where it fails, the provider's next try finds them again. Errors are end's, and faults: Declined for one that is none, ServiceUnavailable.
+func (s *Service) Ended(ctx context.Context, raw string, end func(tx *sql.Tx, ids []string) error) error {
 	p, err := s.ask(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t, err := p.logout.Verify(ctx, raw)
 	if err != nil {
-		return nil, refused("the logout token does not hold: " + err.Error())
+		return refused("the logout token does not hold: " + err.Error())
 	}
 	var c struct {
 		Events map[string]json.RawMessage `json:"events"`
@@ -85,35 +86,37 @@ func (s *Service) Ended(ctx context.Context, raw string) ([]string, error) {
 		ID     string                     `json:"jti"`
 	}
 	if err := t.Claims(&c); err != nil {
-		return nil, refused("the logout token's claims cannot be read")
+		return refused("the logout token's claims cannot be read")
 	}
 	_, event := c.Events[logoutEvent]
 	switch {
 	case !event || c.Nonce != nil || c.ID == "":
-		return nil, refused("it is no logout token")
+		return refused("it is no logout token")
 	case c.SID == "" && t.Subject == "":
-		return nil, refused("the logout token says nobody's")
+		return refused("the logout token says nobody's")
 	case s.Now().Sub(t.IssuedAt).Abs() > 5*time.Minute:
 		// Sent again it would end what was begun since.
-		return nil, refused("the logout token is too old")
+		return refused("the logout token is too old")
 	}
-	var out []string
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		out = nil
+		var out []string
 		// By the provider's name for it; and where it gave none, every one of the person.
 		if c.SID != "" {
 			if err := s.drop(ctx, tx, &out, `DELETE FROM oidc_sessions WHERE issuer = $1 AND sid = $2 RETURNING session_id`, s.Issuer, c.SID); err != nil {
 				return err
 			}
 		}
-		return s.drop(ctx, tx, &out, `DELETE FROM oidc_sessions WHERE session_id IN
+		if err := s.drop(ctx, tx, &out, `DELETE FROM oidc_sessions WHERE session_id IN
 (SELECT p.id FROM oidc_subjects u JOIN portal_sessions p ON p.account_id = u.account_id WHERE u.issuer = $1 AND u.subject = $2)
-AND (sid = '' OR $3 = '') RETURNING session_id`, s.Issuer, t.Subject, c.SID)
+AND (sid = '' OR $3 = '') RETURNING session_id`, s.Issuer, t.Subject, c.SID); err != nil {
+			return err
+		}
+		return end(tx, out)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot end sessions: %w", err)
+		return fmt.Errorf("cannot end sessions: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // drop adds the sessions that a query removes.

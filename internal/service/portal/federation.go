@@ -3,6 +3,7 @@
 package portal
 
 import (
+	"database/sql"
 	"errors"
 	"net/http"
 	"net/url"
@@ -113,10 +114,9 @@ func (p *Portal) federatedFinish(w http.ResponseWriter, r *http.Request) {
 // federatedLogout ends the sessions that the provider says have ended.
 func (p *Portal) federatedLogout(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	ended, err := p.Federation.Ended(r.Context(), r.PostForm.Get("logout_token"))
-	if err == nil {
-		err = p.sessions.endAll(r.Context(), ended)
-	}
+	err := p.Federation.Ended(r.Context(), r.PostForm.Get("logout_token"), func(tx *sql.Tx, ids []string) error {
+		return endAll(r.Context(), tx, ids)
+	})
 	switch code := fault.CodeOf(err); {
 	case err == nil:
 		w.WriteHeader(http.StatusOK)

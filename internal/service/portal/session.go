@@ -164,11 +164,11 @@ func (s sessions) end(ctx context.Context, one session) error {
 	return s.exec(ctx, `DELETE FROM portal_sessions WHERE token_hash = $1`, one.hash)
 }
 
-// endAll ends those sessions.
-func (s sessions) endAll(ctx context.Context, ids []string) error {
+// endAll ends, within a transaction, those sessions.
+func endAll(ctx context.Context, tx *sql.Tx, ids []string) error {
 	for _, id := range ids {
-		if err := s.exec(ctx, `DELETE FROM portal_sessions WHERE id = $1`, id); err != nil {
-			return err
+		if _, err := tx.ExecContext(ctx, `DELETE FROM portal_sessions WHERE id = $1`, id); err != nil {
+			return fmt.Errorf("cannot end a session: %w", err)
 		}
 	}
 	return nil
