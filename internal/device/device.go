@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -88,11 +89,11 @@ func (m Machine) value(path string) string {
 	return strings.Trim(line, " \t\r\x00")
 }
 
-// printable returns s without control characters and broken UTF-8, cut to at
+// printable returns s without what is not printed, which the account API refuses, and without broken UTF-8, cut to at
 // most n bytes at the end of a character.
 func printable(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			return -1
 		}
 		return r

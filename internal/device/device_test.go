@@ -177,6 +177,7 @@ func TestTheModelIsWhatTheMachineCallsItself(t *testing.T) {
 		{"at most 128 bytes", map[string]string{dmi: strings.Repeat("a1", 100)}, strings.Repeat("a1", 64)},
 		{"no half character", map[string]string{dmi: strings.Repeat("a", 127) + "é1"}, strings.Repeat("a", 127)},
 		{"no control characters and no broken ones", map[string]string{dmi: "a\x1b[1mb\xffc\x7fd\n"}, "a[1mbcd"},
+		{"nothing that turns text around", map[string]string{dmi: "Pixel\u00a0\u202ea7\n"}, "Pixela7"},
 	} {
 		if got := machine(t, c.files).Model(); got != c.want || !utf8.ValidString(got) {
 			t.Errorf("%s: got %q", c.name, got)

@@ -169,11 +169,7 @@ func (s *service) tell(ctx context.Context, n device.Notice) error {
 	if support.Tells(n) {
 		return s.cases.Tell(ctx, n)
 	}
-	name := n.DeviceID
-	if n.Model != "" {
-		name = n.Model + " (" + n.DeviceID + ")"
-	}
-	err := s.accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), name)
+	err := s.accounts.Notify(ctx, n.AccountID, account.NoticeKind(n.Kind), n.Name())
 	if errors.Is(err, account.ErrNotFound) {
 		// Nobody is left to be told.
 		return nil

@@ -7,7 +7,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/accountlock/accountlock/internal/fault"
 )
@@ -51,6 +54,23 @@ type Notice struct {
 	// Detail is what else the notice is about, such as a case's number; it may be
 	// empty.
 	Detail string
+}
+
+// Name is what the owner is told that the device is: its ID, after its model where
+// there is one that no mail program could make a link of. A device says what it
+// likes of itself, in a message that the owner trusts as ours.
+func (n Notice) Name() string {
+	if n.Model == "" || misleads(n.Model) {
+		return n.DeviceID
+	}
+	return n.Model + " (" + n.DeviceID + ")"
+}
+
+// address finds what may be read as one: a scheme, a mailbox, a name with a domain.
+var address = regexp.MustCompile(`(?i)://|@|www\.|[\p{L}\p{N}]\.\p{L}`)
+
+func misleads(model string) bool {
+	return address.MatchString(model) || strings.ContainsFunc(model, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // Notices takes in, within the transaction of the change, what an owner is to be

@@ -78,6 +78,9 @@ func TestBodiesThatAreNotAsTheDocumentSays(t *testing.T) {
 		"an unknown identity source":      {devices, `{"key": {"kty": "OKP", "crv": "Ed25519", "x": "` + nonce + `"}, "identities": [{"source": "imei", "digest": "` + nonce + `"}]}`},
 		"a short digest":                  {devices, `{"key": {"kty": "OKP", "crv": "Ed25519", "x": "` + nonce + `"}, "identities": [{"source": "dmi", "digest": "AAAA"}]}`},
 		"a long model":                    {devices, `{"key": {"kty": "OKP", "crv": "Ed25519", "x": "` + nonce + `"}, "identities": [{"source": "dmi", "digest": "` + nonce + `"}], "model": "` + long(129) + `"}`},
+		"a model of two lines":            {devices, `{"key": {"kty": "OKP", "crv": "Ed25519", "x": "` + nonce + `"}, "identities": [{"source": "dmi", "digest": "` + nonce + `"}], "model": "Pixel\n7a"}`},
+		"a model with a NUL":              {devices, `{"key": {"kty": "OKP", "crv": "Ed25519", "x": "` + nonce + `"}, "identities": [{"source": "dmi", "digest": "` + nonce + `"}], "model": "Pixel\u0000"}`},
+		"a model that is turned around":   {devices, `{"key": {"kty": "OKP", "crv": "Ed25519", "x": "` + nonce + `"}, "identities": [{"source": "dmi", "digest": "` + nonce + `"}], "model": "Pixel \u202ea7"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantCode(t, raw(t, s, d, c.path, "application/json", []byte(c.body)), 400, "InvalidArgument")

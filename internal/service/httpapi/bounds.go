@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -101,6 +103,9 @@ func checkEnrol(r *accountapi.EnrolRequest) error {
 	}
 	if r.Proof != nil && !isHash(*r.Proof) {
 		return errors.New("proof is not 32 bytes in base64url")
+	}
+	if r.Model != nil && strings.ContainsFunc(*r.Model, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return errors.New("model has characters that are not printed")
 	}
 	return cmp.Or(within("key.kid", r.Key.Kid, 64), within("model", r.Model, 128), within("enrolment_token", r.EnrolmentToken, 8192))
 }

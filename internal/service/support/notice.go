@@ -65,12 +65,8 @@ func (s *Service) Tell(ctx context.Context, n device.Notice) error {
 	if err != nil {
 		return err
 	}
-	name := n.DeviceID
-	if n.Model != "" {
-		name = n.Model + " (" + n.DeviceID + ")"
-	}
 	t := letter.For(a.Locale, c.Locale)
-	values := []string{name, c.Number, s.StopURL(c.Number), t.Moment(local(s.From(c), c.Region))}
+	values := []string{n.Name(), c.Number, s.StopURL(c.Number), t.Moment(local(s.From(c), c.Region))}
 	var errs []error
 	for _, to := range addresses(a) {
 		m := account.Message{To: to.Address, Channel: account.ChannelEmail, Subject: t.T(words.subject), Text: t.T(words.text, values...)}
