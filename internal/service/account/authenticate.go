@@ -134,7 +134,7 @@ func (t *attempt) matchKeys() (first, second, typed string) {
 		}
 		var err error
 		if id, err = ParseIdentifier(t.Identifier, region); err != nil {
-			id = Identifier{Kind: "none", Value: t.Identifier[:min(len(t.Identifier), maxIdentifier)]}
+			id = Identifier{Kind: "none", Value: Storable(t.Identifier, maxIdentifier)}
 		}
 	}
 	return id.key(), id.other().key(), id.key()

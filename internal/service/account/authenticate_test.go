@@ -56,7 +56,7 @@ func TestWrongPasswordAndUnknownIdentifierAreAnsweredAlike(t *testing.T) {
 	w := newWorld(t, nil)
 	jane := w.jane()
 	known := w.try(at("jane@example.org", wrong, "D1"), fault.InvalidCredentials)
-	for i, typed := range []string{"nobody@example.org", "+4915155509999", "99999999", "not an identifier", "", strings.Repeat("x", 5000)} {
+	for i, typed := range []string{"nobody@example.org", "+4915155509999", "99999999", "not an identifier", "", strings.Repeat("x", 5000), "jane\xff", "jane\x00@example.org", "x" + strings.Repeat("é", 200)} {
 		w.counts.take()
 		before := w.Stats()
 		unknown := w.try(at(typed, wrong, fmt.Sprint("U", i)), fault.InvalidCredentials)
@@ -69,6 +69,24 @@ func TestWrongPasswordAndUnknownIdentifierAreAnsweredAlike(t *testing.T) {
 		w.try(at(jane.ID, wrong, fmt.Sprint("K", i)), fault.InvalidCredentials)
 		if c, s := w.counts.take(), diff(w.Stats(), before); c != gotCounts || s != gotStats || s.Hashes != 1 {
 			t.Errorf("%.20q: %+v and %+v, but a wrong password: %+v and %+v", typed, gotCounts, gotStats, c, s)
+		}
+	}
+}
+
+func TestAnIdentifierThatNoDatabaseStoresIsUnknownAndCounted(t *testing.T) {
+	w := newWorld(t, nil)
+	w.jane()
+	for _, typed := range []string{"jane\xff@example.org", "jane@example.org\x00", "x" + strings.Repeat("é", 200)} {
+		if f := w.try(at(typed, right, "D1"), fault.InvalidCredentials); !f.Counted {
+			t.Errorf("%.20q was not counted", typed)
+		}
+		if got, err := w.Resolve(t.Context(), typed, ""); err != nil || got.AccountID != "" {
+			t.Errorf("%.20q: %+v %v", typed, got, err)
+		}
+	}
+	for typed, want := range map[string]string{"\x00b": "\ufffdb", "\xff": "\ufffd", "aé": "a\ufffd", "é": "é"} {
+		if got := account.Storable(typed, 2); got != want {
+			t.Errorf("%q becomes %q", typed, got)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"net/netip"
+	"strings"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
@@ -13,6 +14,13 @@ import (
 
 // What stands here lends the service's hashing and its limits on guessing to
 // passwords that are no account's: those of staff.
+
+// Storable is what was typed, cut to limit bytes, as every database takes it:
+// PostgreSQL refuses NUL and what is not UTF-8. Neither becomes nothing, by which it
+// could name what somebody else is called.
+func Storable(typed string, limit int) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(typed[:min(len(typed), limit)], "\ufffd"), "\x00", "\ufffd")
+}
 
 // Guess is one attempt that was counted.
 type Guess struct {

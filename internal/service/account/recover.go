@@ -32,7 +32,7 @@ func (s *Service) Resolve(ctx context.Context, typed, region string) (Target, er
 	id, err := ParseIdentifier(typed, region)
 	key := id.key()
 	if err != nil {
-		id, key = Identifier{}, "none:"+typed[:min(len(typed), maxIdentifier)]
+		id, key = Identifier{}, "none:"+Storable(typed, maxIdentifier)
 	}
 	t := Target{Key: s.keyed("recover", key), Identifier: id}
 	err = s.db.Read(ctx, func(tx *sql.Tx) error {

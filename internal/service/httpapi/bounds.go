@@ -190,10 +190,14 @@ func checkAnswer(r *accountapi.FlowAnswer) error {
 		secretWithin("password", r.Password, 1024), secretWithin("code", r.Code, 64))
 }
 
-// within returns an error for a text of more than limit characters.
+// within returns an error for a text of more than limit characters, or with a NUL,
+// which PostgreSQL stores in no text. That it is UTF-8 is known of the whole body.
 func within(name string, s *string, limit int) error {
 	if s != nil && utf8.RuneCountInString(*s) > limit {
 		return fmt.Errorf("%s is longer than %d characters", name, limit)
+	}
+	if s != nil && strings.ContainsRune(*s, 0) {
+		return fmt.Errorf("%s has a NUL", name)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/account"
@@ -290,8 +291,34 @@ func (p *Portal) guarded(h page) http.Handler {
 				return
 			}
 		}
+		if !isText(r) {
+			p.refuse(w, r, http.StatusBadRequest, sayings.form)
+			return
+		}
 		h(w, r)
 	})
+}
+
+// isText reports whether what a request says can be stored: PostgreSQL refuses NUL
+// and what is not UTF-8. Who signs in so is answered as who names no account, and
+// counted.
+func isText(r *http.Request) bool {
+	stored := func(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+	for name, values := range r.URL.Query() {
+		if !stored(name) || !fits(values, stored) {
+			return false
+		}
+	}
+	for name, values := range r.PostForm {
+		if !stored(name) || (name != "identifier" || r.URL.Path != "/sign-in") && !fits(values, stored) {
+			return false
+		}
+	}
+	return stored(r.URL.Path)
+}
+
+func fits(values []string, f func(string) bool) bool {
+	return !slices.ContainsFunc(values, func(s string) bool { return !f(s) })
 }
 
 // NotFound answers where there is no page.

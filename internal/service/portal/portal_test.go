@@ -5,6 +5,7 @@ package portal_test
 import (
 	"html"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -260,6 +261,25 @@ func TestAFormThatIsTooLargeOrBrokenIsRefused(t *testing.T) {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if got := b.do(r); got.status != http.StatusBadRequest {
 		t.Errorf("a broken form: %d", got.status)
+	}
+}
+
+func TestWhatNoDatabaseStoresIsRefusedOnEveryPage(t *testing.T) {
+	s := apitest.Start(t)
+	b := visit(t, s)
+	for _, bad := range []string{"x\xff", "x\x00"} {
+		b.post("/sign-in", "identifier", bad, "password", "something else").says(t, "user name or password is wrong")
+		if got := b.post("/recover", "identifier", bad); got.status != http.StatusBadRequest {
+			t.Errorf("a form with %q: %d", bad, got.status)
+		}
+		if got := b.post("/staff/sign-in", "name", bad, "password", "x", "code", "123456"); got.status != http.StatusBadRequest {
+			t.Errorf("a member called %q: %d", bad, got.status)
+		}
+		for _, path := range []string{"/check?device=", "/sign-in?to=", "/sign-in?", "/devices/"} {
+			if got := b.get(path + url.PathEscape(bad)); got.status != http.StatusBadRequest {
+				t.Errorf("%s with %q: %d", path, bad, got.status)
+			}
+		}
 	}
 }
 

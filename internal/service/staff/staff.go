@@ -255,8 +255,7 @@ type Proof struct {
 // that was not used before. Errors are faults: InvalidCredentials (counted,
 // whatever was wrong), RateLimited, InvalidArgument (no text), ServiceUnavailable.
 func (s *Service) Authenticate(ctx context.Context, p Proof) (Member, error) {
-	name := strings.ToLower(strings.TrimSpace(p.Name))
-	name = name[:min(len(name), 64)]
+	name := account.Storable(strings.ToLower(strings.TrimSpace(p.Name)), 64)
 	guess, err := s.passwords.Guess(ctx, "staff", name, p.Address)
 	if err != nil {
 		return Member{}, err

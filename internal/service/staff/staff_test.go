@@ -169,6 +169,17 @@ func TestGuessesAtAMemberAreSlowedDown(t *testing.T) {
 	}
 }
 
+func TestANameThatNoDatabaseStoresIsNobodys(t *testing.T) {
+	w := newWorld(t)
+	secret := w.add("alice", staff.Agent)
+	for _, name := range []string{"alice\x00", "alice\xff", "x" + strings.Repeat("é", 60)} {
+		_, err := w.Authenticate(t.Context(), staff.Proof{Name: name, Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.now())))})
+		if fault.CodeOf(err) != fault.InvalidCredentials {
+			t.Errorf("%.20q: %v", name, err)
+		}
+	}
+}
+
 func TestADisabledMemberIsOutAtOnce(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
