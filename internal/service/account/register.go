@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/text/language"
@@ -43,9 +44,11 @@ type registration struct {
 // the same: nobody learns here who has an account. region is whose phone numbers are
 // meant, locale (BCP 47) the language of the text.
 //
+// from is where the request comes from; the zero Addr is not throttled.
+//
 // Errors are faults: InvalidArgument (no identifier), RateLimited (too many were sent
-// there), ServiceUnavailable.
-func (s *Service) BeginRegistration(ctx context.Context, id, typed, region, locale string) error {
+// there, or asked for from there), ServiceUnavailable.
+func (s *Service) BeginRegistration(ctx context.Context, id, typed, region, locale string, from netip.Addr) error {
 	if region == "" {
 		region = s.region
 	}
@@ -53,7 +56,7 @@ func (s *Service) BeginRegistration(ctx context.Context, id, typed, region, loca
 	if err != nil {
 		return err
 	}
-	return s.sendRegistration(ctx, id, to, locale, func(tx *sql.Tx, hash string, now time.Time) error {
+	return s.sendRegistration(ctx, id, to, locale, from, func(tx *sql.Tx, hash string, now time.Time) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO registrations (id, kind, address, code_hash, sent_at, code_expires, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			id, string(to.Kind), to.Address, hash, millis(now), millis(now.Add(codeLife)), millis(now.Add(registerTime)))
@@ -63,12 +66,12 @@ func (s *Service) BeginRegistration(ctx context.Context, id, typed, region, loca
 
 // ResendRegistration sends another code; the one before is void. Errors are
 // BeginRegistration's, and fault.Timeout.
-func (s *Service) ResendRegistration(ctx context.Context, id, locale string) error {
+func (s *Service) ResendRegistration(ctx context.Context, id, locale string, from netip.Addr) error {
 	r, err := s.registration(ctx, id)
 	if err != nil {
 		return err
 	}
-	return s.sendRegistration(ctx, id, r.Address, locale, func(tx *sql.Tx, hash string, now time.Time) error {
+	return s.sendRegistration(ctx, id, r.Address, locale, from, func(tx *sql.Tx, hash string, now time.Time) error {
 		r, err := loadRegistration(ctx, tx, id, now)
 		if err != nil {
 			return err
@@ -86,7 +89,7 @@ func (s *Service) ResendRegistration(ctx context.Context, id, locale string) err
 }
 
 // sendRegistration draws a code, has keep store its hash and sends it.
-func (s *Service) sendRegistration(ctx context.Context, id string, to Identifier, locale string, keep func(*sql.Tx, string, time.Time) error) error {
+func (s *Service) sendRegistration(ctx context.Context, id string, to Identifier, locale string, from netip.Addr, keep func(*sql.Tx, string, time.Time) error) error {
 	code, err := s.drawCode()
 	if err != nil {
 		return err
@@ -101,6 +104,12 @@ func (s *Service) sendRegistration(ctx context.Context, id string, to Identifier
 		taken = n > 0
 		if err := s.countOne(tx, sendLimit, now, "register", to.key()); err != nil {
 			return err
+		}
+		// One that pays nothing would otherwise send SMS to a whole range of numbers.
+		if from := Network(from); from != "" {
+			if err := s.countOne(tx, sendersLimit, now, "register-from", from); err != nil {
+				return err
+			}
 		}
 		hash := s.registerHash(id, code)
 		if taken {

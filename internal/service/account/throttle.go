@@ -71,6 +71,14 @@ var (
 		longest: time.Hour,
 		forget:  10 * time.Minute,
 	}
+	// sendersLimit bounds the codes that one network has sent by registering, to
+	// whomever: as many as people behind one address need, and no range of numbers.
+	sendersLimit = limit{
+		free:    20,
+		delays:  minutes(5, 15, 60),
+		longest: time.Hour,
+		forget:  10 * time.Minute,
+	}
 	// codeLimit bounds wrong codes for one account over all flows: five a code
 	// alone would leave no bound to somebody who begins flows over and over.
 	codeLimit = limit{

@@ -54,8 +54,8 @@ type Accounts interface {
 	Delete(ctx context.Context, id string) error
 	SignInFederated(ctx context.Context, f account.Federated) (account.Account, error)
 	OneTimePassword(ctx context.Context, id string) (accountapi.Secret, time.Time, error)
-	BeginRegistration(ctx context.Context, id, typed, region, locale string) error
-	ResendRegistration(ctx context.Context, id, locale string) error
+	BeginRegistration(ctx context.Context, id, typed, region, locale string, from netip.Addr) error
+	ResendRegistration(ctx context.Context, id, locale string, from netip.Addr) error
 	Registration(ctx context.Context, id string) (account.Registration, error)
 	CheckRegistration(ctx context.Context, id string, code accountapi.Secret) error
 	FinishRegistration(ctx context.Context, id string, password accountapi.Secret, locale string) (account.Account, error)

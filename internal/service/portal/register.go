@@ -68,7 +68,7 @@ func (p *Portal) registerBegin(w http.ResponseWriter, r *http.Request) {
 	token := rand.Text() + rand.Text()
 	if err == nil {
 		t := p.tongueOf(r)
-		err = p.Accounts.BeginRegistration(r.Context(), hashOf(token), r.PostForm.Get("identifier"), t.Region(), t.Lang())
+		err = p.Accounts.BeginRegistration(r.Context(), hashOf(token), r.PostForm.Get("identifier"), t.Region(), t.Lang(), p.Address(r))
 	}
 	if err != nil {
 		p.registerAsk(w, r, err)
@@ -117,7 +117,7 @@ func (p *Portal) registerCode(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) registerAgain(w http.ResponseWriter, r *http.Request) {
-	p.registerDone(w, r, p.Accounts.ResendRegistration(r.Context(), registering(r), p.tongueOf(r).Lang()))
+	p.registerDone(w, r, p.Accounts.ResendRegistration(r.Context(), registering(r), p.tongueOf(r).Lang(), p.Address(r)))
 }
 
 func (p *Portal) registerDone(w http.ResponseWriter, r *http.Request, err error) {
