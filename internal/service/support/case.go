@@ -3,6 +3,7 @@
 package support
 
 import (
+	"slices"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -23,7 +24,8 @@ const (
 	// needed is how many members have to approve.
 	needed = 2
 	// minRight is how many questions must have been answered rightly before anybody
-	// can approve of what opens a device; and more rightly than wrongly.
+	// can approve of what opens a device; more rightly than wrongly, and not only weak
+	// ones.
 	minRight = 2
 	// maxOpened bounds the cases of one device that begin within a day.
 	maxOpened = 3
@@ -211,6 +213,11 @@ func (c Case) MayBe(a Action) error {
 	if right, wrong := c.Tally(); right < minRight || right <= wrong {
 		f := fault.Newf(fault.Declined, "Too few questions about the account were answered rightly.")
 		f.Remedy = "At least two have to be right, and more right than wrong: ask on."
+		return f
+	}
+	if !slices.ContainsFunc(c.Answers, func(a Answer) bool { return a.Right && !slices.Contains(weak, a.Question) }) {
+		f := fault.Newf(fault.Declined, "The last sign-in and the number of devices are guessed too easily.")
+		f.Remedy = "At least one answer to another question has to be right: ask on."
 		return f
 	}
 	return nil

@@ -20,6 +20,14 @@ import (
 // maxTries is how often one question can be answered in a case.
 const maxTries = 2
 
+// The last sign-in is nearly always this month and the number of devices small: right
+// answers to weak questions alone prove nothing. A month or a small number, which a
+// second guess often finds, is answered once.
+var (
+	weak = []string{"sign-in", "devices"}
+	once = []string{"created", "linked", "sign-in", "devices"}
+)
+
 // Question is one about the account's history. Staff ask it and type what was
 // answered; they are told whether it is right and never what would be, so that
 // they can neither help nor learn. None can be answered from what a locked device
@@ -215,7 +223,7 @@ func (c Case) takes(question string) error {
 			return fault.Newf(fault.InvalidArgument, "This question was answered rightly before.")
 		}
 	}
-	if tries >= maxTries {
+	if tries >= maxTries || tries > 0 && slices.Contains(once, question) {
 		return fault.Newf(fault.InvalidArgument, "This question was answered wrongly too often: ask another one.")
 	}
 	return nil
