@@ -17,6 +17,7 @@ import (
 	"embed"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -169,6 +170,21 @@ func fill(text string, values []string) string {
 		pairs = append(pairs, "{"+values[i]+"}", values[i+1])
 	}
 	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// Look says an English text in the language that texts are in, for catalogs that are
+// not this package's; values stand for {1}, {2}, …. A text that is not there stays
+// English.
+func Look(texts map[string]string, english string, values ...string) string {
+	text, ok := texts[english]
+	if !ok {
+		text = english
+	}
+	named := make([]string, 0, 2*len(values))
+	for i, v := range values {
+		named = append(named, strconv.Itoa(i+1), v)
+	}
+	return fill(text, named)
 }
 
 // Say translates an English text whose values are filled in: as a whole, or

@@ -11,8 +11,6 @@ package letter
 import (
 	"embed"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,15 +65,7 @@ func (t Tongue) Tag() string { return t.p.Tag() }
 
 // T says an English text in the language; values stand for {1}, {2}, ….
 func (t Tongue) T(english string, values ...string) string {
-	text, ok := t.texts[english]
-	if !ok {
-		text = english
-	}
-	pairs := make([]string, 0, 2*len(values))
-	for i, v := range values {
-		pairs = append(pairs, "{"+strconv.Itoa(i+1)+"}", v)
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return i18n.Look(t.texts, english, values...)
 }
 
 // Moment writes a time with its day, whenever it is read, in the time's own zone,

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/text/language"
@@ -51,15 +50,7 @@ func (p *Portal) tongueOf(r *http.Request) tongue {
 
 // T says an English text in the visitor's language; values stand for {1}, {2}, ….
 func (t tongue) T(english string, values ...string) string {
-	text, ok := t.texts[english]
-	if !ok {
-		text = english
-	}
-	pairs := make([]string, 0, 2*len(values))
-	for i, v := range values {
-		pairs = append(pairs, "{"+strconv.Itoa(i+1)+"}", v)
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return i18n.Look(t.texts, english, values...)
 }
 
 // Lang is the language's tag (BCP 47).
