@@ -10,12 +10,9 @@ package offline
 
 import (
 	"context"
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"errors"
@@ -28,6 +25,7 @@ import (
 	"github.com/accountlock/accountlock/internal/ocra"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/seal"
 )
 
 // DB runs transactions, as *store.DB does: fn may run more than once.
@@ -52,20 +50,11 @@ type Service struct {
 // Changing the secret ends the offline codes of every link made before. now tells
 // the time.
 func New(db DB, devices *device.Registry, serviceSecret secret.Bytes, signer Signer, now func() time.Time) (*Service, error) {
-	key, err := hkdf.Key(sha256.New, serviceSecret.Reveal(), nil, "accountlock-offline-keys-v1", 32)
+	box, err := seal.New(serviceSecret, "accountlock-offline-keys-v1")
 	if err != nil {
-		return nil, fmt.Errorf("cannot derive the key of offline keys: %w", err)
+		return nil, err
 	}
-	defer clear(key)
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the key of offline keys: %w", err)
-	}
-	seal, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the key of offline keys: %w", err)
-	}
-	return &Service{db: db, devices: devices, seal: seal, signer: signer, now: now}, nil
+	return &Service{db: db, devices: devices, seal: box, signer: signer, now: now}, nil
 }
 
 // Agree makes, within the transaction that reserves a link, the key of its

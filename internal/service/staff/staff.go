@@ -9,11 +9,8 @@ package staff
 
 import (
 	"context"
-	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"errors"
@@ -28,6 +25,7 @@ import (
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/audit"
+	"github.com/accountlock/accountlock/internal/service/seal"
 	"github.com/accountlock/accountlock/internal/service/totp"
 )
 
@@ -97,20 +95,11 @@ type Service struct {
 // made from the service secret; changing that ends them all. issuer names the service
 // to authenticator apps.
 func New(db DB, passwords Passwords, trail *audit.Log, serviceSecret secret.Bytes, issuer string, now func() time.Time) (*Service, error) {
-	key, err := hkdf.Key(sha256.New, serviceSecret.Reveal(), nil, "accountlock-staff-totp-v1", 32)
+	box, err := seal.New(serviceSecret, "accountlock-staff-totp-v1")
 	if err != nil {
-		return nil, fmt.Errorf("cannot derive the key of second factors: %w", err)
+		return nil, err
 	}
-	defer clear(key)
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the key of second factors: %w", err)
-	}
-	seal, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the key of second factors: %w", err)
-	}
-	return &Service{db: db, passwords: passwords, audit: trail, seal: seal, issuer: issuer, now: now}, nil
+	return &Service{db: db, passwords: passwords, audit: trail, seal: box, issuer: issuer, now: now}, nil
 }
 
 // names are what the audit trail and scripts can hold; those of who is no member
