@@ -66,7 +66,7 @@ test: build ## every test, with the race detector
 	@mkdir -p '$(CACHE)'
 	ACCOUNTLOCK_BIN='$(CURDIR)/bin' CGO_ENABLED=1 \
 		go test -race -vet=off -count=1 -shuffle=on -timeout $(TIMEOUT) ./... 2>&1 | tee '$(CACHE)/test.log'
-	@grep '^ok ' '$(CACHE)/test.log' | grep -qv 'no tests to run' || { echo 'make test: no test ran' >&2; exit 1; }
+	@awk '/^ok / && !/no tests to run/ { ran = 1 } END { exit !ran }' '$(CACHE)/test.log' || { echo 'make test: no test ran' >&2; exit 1; }
 
 .PHONY: test-postgres
 test-postgres: ## the account service's tests once more, on PostgreSQL
