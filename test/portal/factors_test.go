@@ -5,6 +5,7 @@ package portal_test
 import (
 	"encoding/base32"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,46 @@ func TestAnAppIsSetUpAndUsedInABrowser(t *testing.T) {
 		w.goTo("/devices/"+w.device.ID), do("open", "Unlink this device"), do("tick", "The device need not be mine"),
 		do("fillin", "#unlink-password", w.Owner.Password), do("fillinasked", "#unlink-second", codes), do("button", "Unlink the device"),
 		do("see", "The device no longer belongs to you"))
+}
+
+// sent is the mailbox at a URL: it says the newest code in it.
+func (w world) sent(t *testing.T) string {
+	t.Helper()
+	code := regexp.MustCompile(`\b\d{6}\b`)
+	return serve(t, func(string) string {
+		all := w.Outbox(t)
+		for i := len(all) - 1; i >= 0; i-- {
+			if c := code.FindString(all[i]); c != "" && strings.Contains(all[i], "code") {
+				return c
+			}
+		}
+		return "no code"
+	})
+}
+
+func TestACodeThatIsSentProvesTheOwnerInABrowser(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.Accounts.SetSecondFactor(t.Context(), w.Owner.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	codes := w.sent(t)
+	in := [][]any{
+		w.goTo("/sign-in"), do("fill", "Account ID, e-mail", w.Owner.Email), do("fill", "Your password", w.Owner.Password), do("button", "Sign in"),
+		do("see", "A code was sent to"), do("fillasked", "Code", codes), do("button", "Go on"), do("see", "These devices belong"),
+	}
+	off := false
+	w.visit(t, browser.Plan{Width: 390, Height: 844, JavaScript: &off}, append(in,
+		w.goTo("/devices/"+w.device.ID), do("open", "Unlink this device"), do("tick", "The device need not be mine"),
+		do("fillin", "#unlink-password", w.Owner.Password), do("button", "Unlink the device"), do("see", "Nothing was changed yet: a code was sent to"),
+		// The form is open still, and the box ticked.
+		do("fillin", "#unlink-password", w.Owner.Password), do("fillinasked", "#unlink-second", codes), do("button", "Unlink the device"),
+		do("see", "The device no longer belongs to you"))...)
+	w.visit(t, phone, append(in,
+		w.goTo("/account"), do("open", "Change this"), do("axe"), do("targets"),
+		do("fillin", "#factor-password", w.Owner.Password), do("button", "Ask for no code"),
+		do("see", "Nothing was changed yet"), do("axe"), do("targets"), shot(t, "portal-code-sent"),
+		do("fillin", "#factor-password", w.Owner.Password), do("fillinasked", "#factor-second", codes), do("button", "Ask for no code"),
+		do("see", "The second factor was changed"), do("see", "The password alone is asked for"), do("axe"))...)
 }
 
 // named reaches the portal by its name, as passkeys need it.

@@ -11,6 +11,7 @@ import (
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/factor"
 )
 
 // deletePurpose is what the code before a deletion is for.
@@ -57,16 +58,19 @@ func (p *Portal) deleteBegin(w http.ResponseWriter, r *http.Request, s session) 
 	if r.PostForm.Get("sure") != "1" {
 		err = fault.Newf(fault.InvalidArgument, "The box that says that you are sure is not ticked.")
 	}
+	var ways factor.Ways
 	if err == nil {
+		ways, err = p.Factors.Ways(r.Context(), s.AccountID)
+	}
+	switch {
+	case err != nil:
+	case p.Federation != nil || ways.Any():
 		err = p.prove(r, s)
+	default:
+		_, err = p.provePassword(r, s) // the code comes next, whether or not the account asks for one elsewhere
 	}
 	if err != nil {
 		p.again(w, r, "delete", v, err)
-		return
-	}
-	ways, err := p.Factors.Ways(r.Context(), s.AccountID)
-	if err != nil {
-		p.fail(w, r, err)
 		return
 	}
 	// A code was given with the password, or can be sent nowhere.

@@ -45,10 +45,11 @@ func (a app) code() string {
 	return totp.Code(a.key, totp.Step(a.s.Clock.Now()))
 }
 
-// addApp sets up an app and returns it with the backup codes.
-func (b *browser) addApp(p apitest.Person) (app, []string) {
+// addApp sets up an app and returns it with the backup codes. more is what the form takes
+// beside the password.
+func (b *browser) addApp(p apitest.Person, more ...string) (app, []string) {
 	b.t.Helper()
-	page := b.post("/account/factors/app", "password", p.Password)
+	page := b.post("/account/factors/app", append(more, "password", p.Password)...)
 	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(first(b.t, keyPattern, page), " ", ""))
 	if err != nil {
 		b.t.Fatal(err)
@@ -126,10 +127,9 @@ func TestAnAppIsAskedForAfterThePasswordAndItsCodeServesOnce(t *testing.T) {
 
 func TestAPersonChoosesBetweenTheAppAndAMessage(t *testing.T) {
 	s := apitest.Start(t)
-	b := visit(t, s)
-	b.post("/sign-in", "identifier", s.Careful.Email, "password", s.Careful.Password)
-	b.post("/sign-in/code", "by", "sent", "code", b.code())
-	a, _ := b.addApp(s.Careful)
+	b := visit(t, s).signInSent(s.Careful)
+	b.post("/account/factors/app", "password", s.Careful.Password)
+	a, _ := b.addApp(s.Careful, "second", b.code())
 	in := visit(t, s)
 	in.post("/sign-in", "identifier", s.Careful.Email, "password", s.Careful.Password).says(t, "your authenticator app shows", "Send me a code instead")
 	in.post("/sign-in/again").says(t, "A code was sent to c•••@example.org", "Use the app or the passkey")

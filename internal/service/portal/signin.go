@@ -310,27 +310,6 @@ func local(to string) string {
 	return u.RequestURI()
 }
 
-// prove asks the owner once more, before what cannot be taken back, for the password and,
-// where one is set up, a second factor. Guesses count as at the sign-in.
-func (p *Portal) prove(r *http.Request, s session) error {
-	if p.Federation != nil {
-		return p.proven(r, s)
-	}
-	password := accountapi.Secret(r.PostForm.Get("password"))
-	defer password.Wipe()
-	if len(password) == 0 {
-		return fault.Newf(fault.InvalidArgument, "The password is missing.")
-	}
-	if _, err := p.Accounts.Authenticate(r.Context(), account.Attempt{AccountID: s.AccountID, Password: password, Address: p.Address(r)}); err != nil {
-		return err
-	}
-	ways, err := p.Factors.Ways(r.Context(), s.AccountID)
-	if err != nil || !ways.Any() {
-		return err
-	}
-	return p.secondFactor(r, s.AccountID, "second")
-}
-
 // place is what the owner's list says of where a session is: the network, not
 // the very address.
 func place(a netip.Addr) string {

@@ -68,8 +68,10 @@ type view struct {
 	Registration bool
 	// SignedIn: the visitor has a session.
 	SignedIn bool
-	// Ways are the second factors of who is signed in.
-	Ways factor.Ways
+	// Ways are the second factors of who is signed in; SendsCode says that a code is sent
+	// in their place.
+	Ways      factor.Ways
+	SendsCode bool
 	// Staff is the member of staff who has a session; nil for none.
 	Staff *staff.Member
 	// Cases is how many open cases support has about the owner's account.
@@ -78,6 +80,11 @@ type view struct {
 	Done string
 	// Refusal is what was refused in the form that is shown again.
 	Refusal *refusal
+	// SentTo is where the code went that the form shown again waits for.
+	SentTo string
+	// Form is the one on the page that was sent, by its ID, and sent what was in it.
+	Form string
+	sent url.Values
 	// Renew is where to sign in once more, where that was refused.
 	Renew string
 	// Provider is what people call who signs them in; empty where our own passwords do.
@@ -86,6 +93,10 @@ type view struct {
 	Path string
 	Data any
 }
+
+// Typed is what a field held in the form that is shown again: nobody ticks or chooses
+// once more, least of all something else. No page asks for a secret's.
+func (v view) Typed(name string) string { return v.sent.Get(name) }
 
 // form is what the part of a form needs in which an owner proves to be that: ID begins the
 // names of its fields on the page.
@@ -115,7 +126,7 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 	}
 	if owner, _ := r.Context().Value(ownerKey{}).(string); owner != "" && v.SignedIn {
 		var err error
-		if v.Ways, err = p.Factors.Ways(r.Context(), owner); err != nil {
+		if v.Ways, v.SendsCode, err = p.factorsOf(r, owner); err != nil {
 			p.fail(w, r, err)
 			return
 		}
@@ -133,6 +144,15 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 	w.Header().Set("Content-Language", v.Lang())
 	w.WriteHeader(status)
 	_, _ = b.WriteTo(w)
+}
+
+// factorsOf returns what an owner is asked for beside the password.
+func (p *Portal) factorsOf(r *http.Request, owner string) (ways factor.Ways, sent bool, err error) {
+	if ways, err = p.Factors.Ways(r.Context(), owner); err != nil || ways.Any() {
+		return ways, false, err
+	}
+	a, err := p.Accounts.Get(r.Context(), owner)
+	return ways, a.SecondFactor, err
 }
 
 // whence is the page to come back to after a choice of language: for a form that is shown
@@ -190,8 +210,16 @@ func redirect(w http.ResponseWriter, r *http.Request, to, done string) {
 	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // a path of ours: what a visitor asks for goes through local
 }
 
-// again shows a form once more with what was refused.
+// again shows a form once more with what was refused, or with where the code went that it
+// waits for.
 func (p *Portal) again(w http.ResponseWriter, r *http.Request, name string, v view, err error) {
+	v.Form, v.sent = r.PostForm.Get("form"), r.PostForm
+	var sent codeSent
+	if errors.As(err, &sent) {
+		v.SentTo = sent.to
+		p.show(w, r, http.StatusOK, name, v)
+		return
+	}
 	f := fault.As(err)
 	if f.Code == fault.Internal {
 		p.fail(w, r, err)
