@@ -82,16 +82,15 @@ install() {
     "${apt[@]}" || { apt-get update -q && "${apt[@]}"; }
 }
 
-# node_modules: what tests need from npm, the browser's and the identity provider's, as
-# each package-lock.json pins it. Nothing of it is run at its installation.
+# node_modules: what tests need from npm, as package-lock.json pins it. Nothing of it is run
+# at its installation.
 node_modules() {
     local dir
-    for dir in "$(dirname "$0")"/{browser,oidc}; do
-        if [ "$dir/package-lock.json" -nt "$dir/node_modules/.package-lock.json" ]; then
-            npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent
-            touch "$dir/node_modules/.package-lock.json"
-        fi
-    done
+    dir=$(dirname "$0")
+    if [ "$dir/package-lock.json" -nt "$dir/node_modules/.package-lock.json" ]; then
+        npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --silent
+        touch "$dir/node_modules/.package-lock.json"
+    fi
 }
 
 go_is_there() {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package browser drives pages in headless Chromium for tests: Debian's browser,
-// playwright-core and axe-core from npm, pinned in package-lock.json and never
-// part of a program.
+// playwright-core and axe-core from npm, never part of a program.
 package browser
 
 import (
@@ -13,6 +12,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/accountlock/accountlock/test/npm"
 )
 
 // Plan is a visit: a screen, and what a person does there.
@@ -37,40 +38,16 @@ type Plan struct {
 // possible. It skips the test where there is no browser.
 func Visit(t testing.TB, p Plan) {
 	t.Helper()
-	dir := folder(t)
-	for _, need := range []string{"/usr/bin/chromium", filepath.Join(dir, "node_modules", "playwright-core")} {
-		if _, err := os.Stat(need); err != nil {
-			t.Skipf("%s is missing: test/deps.sh test", need)
-		}
-	}
+	dir := npm.Folder(t, "/usr/bin/chromium", "playwright-core", "axe-core")
 	raw, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 9*time.Minute)
 	defer stop()
-	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "drive.mjs"), string(raw))
+	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "browser", "drive.mjs"), string(raw))
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-// folder is this one, found from where the test runs.
-func folder(t testing.TB) string {
-	t.Helper()
-	at, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			return filepath.Join(at, "test", "browser")
-		}
-		up := filepath.Dir(at)
-		if up == at {
-			t.Fatal("the test does not run in the module")
-		}
-		at = up
 	}
 }

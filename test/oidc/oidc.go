@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package oidc starts a real identity provider for tests: oidc-provider from npm,
-// pinned in package-lock.json and never part of a program.
+// never part of a program.
 package oidc
 
 import (
@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/accountlock/accountlock/test/npm"
 )
 
 // Provider is one that runs until the test ends.
@@ -40,13 +42,8 @@ type Client struct {
 // client that it calls trusts too. It answers once Serve has named its client. It skips the test where there is no node.
 func Start(t testing.TB, cert, key string) *Provider {
 	t.Helper()
-	dir := folder(t)
-	for _, need := range []string{"/usr/bin/node", filepath.Join(dir, "node_modules", "oidc-provider")} {
-		if _, err := os.Stat(need); err != nil {
-			t.Skipf("%s is missing: test/deps.sh test", need)
-		}
-	}
-	cmd := exec.Command("/usr/bin/node", filepath.Join(dir, "provider.mjs"), cert, key)
+	dir := npm.Folder(t, "/usr/bin/node", "oidc-provider")
+	cmd := exec.Command("/usr/bin/node", filepath.Join(dir, "oidc", "provider.mjs"), cert, key)
 	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+cert, "HOME="+t.TempDir())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -89,23 +86,4 @@ func (p *Provider) Serve(t testing.TB, c Client) {
 		}
 	}
 	t.Fatal("the identity provider does not serve")
-}
-
-// folder is this one, found from where the test runs.
-func folder(t testing.TB) string {
-	t.Helper()
-	at, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			return filepath.Join(at, "test", "oidc")
-		}
-		up := filepath.Dir(at)
-		if up == at {
-			t.Fatal("the test does not run in the module")
-		}
-		at = up
-	}
 }
