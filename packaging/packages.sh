@@ -30,7 +30,8 @@ package_version() {
     esac
 }
 
-# licences FOLDER PROGRAM...: the terms of every library that is in the programs.
+# licences FILE PROGRAM...: the terms of every library that is in the programs, and of what
+# they embed that is not ours.
 licences() {
     local to=$1 module where file
     shift
@@ -40,6 +41,11 @@ licences() {
             [ ! -f "$file" ] || cat "$file"
         done
     done < <(go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' "${@/#/./cmd/}" | sort -u) >"$to"
+    go list -deps -f '{{range .EmbedFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}' "${@/#/./cmd/}" | { grep '/LICENSE\.txt$' || :; } |
+        while read -r file; do
+            printf '\n==== %s\n' "$(basename "$(dirname "$file")")"
+            cat "$file"
+        done >>"$to"
     { printf '\n==== Go, its standard library and runtime\n'; cat "$(go env GOROOT)/LICENSE"; } >>"$to"
 }
 

@@ -83,6 +83,7 @@ func TestEveryPageServesAThumbAndAScreenReader(t *testing.T) {
 			look("/sign-in", "The account ID has 8 to 10 digits")
 			look("/check?device="+w.device.ID, "is locked to an account")
 			look("/help", "You reach support here")
+			look("/recover", "The check is done.")
 			look("/nothing-here", "There is nothing here")
 			steps = append(steps, w.signIn()...)
 			steps = append(steps, do("axe"), shot(t, "portal-devices-"+c.name))
@@ -121,7 +122,8 @@ func TestTheKeyboardAloneIsEnough(t *testing.T) {
 func TestEverythingButTheCheckWorksWithoutJavaScript(t *testing.T) {
 	w := newWorld(t)
 	off := false
-	steps := append(w.signIn(),
+	steps := append([][]any{w.goTo("/recover"), do("see", "which needs JavaScript")}, w.signIn()...)
+	steps = append(steps,
 		do("link", w.device.ID), do("see", "Give it away"),
 		w.goTo("/devices/"+w.device.ID),
 		do("open", "Unlink this device"), do("tick", "The device need not be mine"),

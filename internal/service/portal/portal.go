@@ -173,7 +173,7 @@ func (p *Portal) Register(mux *http.ServeMux) {
 	for pattern, h := range p.staffPages() {
 		mux.Handle(pattern, p.guarded(p.staffed(h)))
 	}
-	mux.Handle("GET /static/{file}", p.guarded(p.static))
+	mux.Handle("GET /static/{file...}", p.guarded(p.static))
 }
 
 // public are the pages for everybody.

@@ -33,7 +33,11 @@ type views struct {
 }
 
 func newViews() (*views, error) {
-	layout, err := template.New("layout").Funcs(template.FuncMap{"form": func(v view, id string) form { return form{v, id} }}).ParseFS(pageFiles, "pages/layout.html")
+	parts := template.FuncMap{
+		"form":  func(v view, id string) form { return form{v, id} },
+		"check": func(v view, challenge, without string) check { return check{v, challenge, without} },
+	}
+	layout, err := template.New("layout").Funcs(parts).ParseFS(pageFiles, "pages/layout.html")
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the layout of the pages: %w", err)
 	}
@@ -104,6 +108,14 @@ type form struct {
 	view
 
 	ID string
+}
+
+// check is what the part of a form needs in which a browser solves a captcha. Without is
+// what a visitor reads whose browser runs no script.
+type check struct {
+	view
+
+	Challenge, Without string
 }
 
 // refusal is a fault in the visitor's words.
@@ -285,7 +297,7 @@ func (p *Portal) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.refuse(w, r, status, words)
 }
 
-// static serves the style, the script and nothing else.
+// static serves styles, scripts and the licence of those that are not ours.
 func (p *Portal) static(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	b, err := staticFiles.ReadFile("static/" + name)
@@ -293,7 +305,7 @@ func (p *Portal) static(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, http.StatusNotFound, sayings.missing)
 		return
 	}
-	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}
 	w.Header().Set("Content-Type", types[name[strings.LastIndexByte(name, '.'):]])
 	w.Header().Set("Cache-Control", "public, max-age=3600")
 	_, _ = w.Write(b)
