@@ -81,7 +81,7 @@ func (r *router) LookupObject(path dbus.ObjectPath) (dbus.ServerObject, bool) {
 	case path == "/" || path == flowRoot || strings.HasPrefix(string(ManagerPath), string(path)+"/"):
 		return &object{r, path, nodeFaces}, true
 	default:
-		return nil, false
+		return nowhere(path), true
 	}
 }
 
@@ -213,6 +213,43 @@ func (r *router) leave(sender string) {
 		delete(r.calls, sender)
 	}
 }
+
+// nowhere is a path at which there is nothing. godbus would answer NoSuchObject, a
+// name that D-Bus does not have and no other library knows.
+type nowhere dbus.ObjectPath
+
+var (
+	_ dbus.ServerObject    = nowhere("")
+	_ dbus.Interface       = nowhere("")
+	_ dbus.Method          = nowhere("")
+	_ dbus.ArgumentDecoder = nowhere("")
+)
+
+// LookupInterface implements dbus.ServerObject.
+func (n nowhere) LookupInterface(string) (dbus.Interface, bool) { return n, true }
+
+// LookupMethod implements dbus.Interface.
+func (n nowhere) LookupMethod(string) (dbus.Method, bool) { return n, true }
+
+// DecodeArguments implements dbus.ArgumentDecoder, and refuses every call.
+func (n nowhere) DecodeArguments(*dbus.Conn, string, *dbus.Message, []any) ([]any, error) {
+	return nil, errUnknown("Object", string(n))
+}
+
+// Call implements dbus.Method; no call gets so far.
+func (n nowhere) Call(...any) ([]any, error) { return nil, errUnknown("Object", string(n)) }
+
+// NumArguments implements dbus.Method.
+func (nowhere) NumArguments() int { return 0 }
+
+// NumReturns implements dbus.Method.
+func (nowhere) NumReturns() int { return 0 }
+
+// ArgumentValue implements dbus.Method.
+func (nowhere) ArgumentValue(int) any { return nil }
+
+// ReturnValue implements dbus.Method.
+func (nowhere) ReturnValue(int) any { return nil }
 
 // The rest of dbus.Method is for godbus's own decoding, which entry replaces.
 

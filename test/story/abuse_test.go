@@ -76,6 +76,8 @@ func TestWrongCallsGetDBusOwnErrorsAndChangeNothing(t *testing.T) {
 	}
 	err := r.conn.Object(accountlock.Name, accountlock.ManagerPath+"/flow/77").Call(accountlock.FlowFace+".Cancel", 0).Err
 	r.wantError(err, prefix+"UnknownObject")
+	err = r.conn.Object(accountlock.Name, "/org/example/Nothing").Call(face+".CheckIn", 0).Err
+	r.wantError(err, prefix+"UnknownObject")
 	r.wantState("unlinked")
 }
 
