@@ -189,7 +189,7 @@ func (f *Flow) claim(cancel context.CancelFunc, in Input) (Step, answer, error) 
 	if f.busy {
 		return "", answer{}, fault.Newf(fault.WrongStep, "The answer before this one is still being worked on.")
 	}
-	a, err := parse(f.step, in)
+	a, err := parse(f.kind, f.step, in)
 	if err != nil {
 		return "", answer{}, err
 	}

@@ -199,13 +199,32 @@ func TestTheRecoveryCodeMustBeTypedBack(t *testing.T) {
 	}
 }
 
+func TestOnlyALinksConfirmationTakesARecoveryCode(t *testing.T) {
+	_, d := linked(t)
+	f := begin(t, d, lock.KindUnlink)
+	wantCode(t, f.Submit(t.Context(), flow.Input{"confirm": true, "recovery-code": secret.Bytes("cccccccc")}), fault.InvalidArgument)
+	if v := f.View(); v.Step != flow.StepConfirm {
+		t.Fatalf("the flow is at %s", v.Step)
+	}
+}
+
 func TestTheServicesWaitIsKeptOnTheMedium(t *testing.T) {
+	// The wrong password that brings the wait, and what was not looked at for it.
+	for _, code := range []fault.Code{fault.InvalidCredentials, fault.RateLimited} {
+		t.Run(string(code), func(t *testing.T) { theWaitIsKept(t, code) })
+	}
+}
+
+func theWaitIsKept(t *testing.T, code fault.Code) {
 	w, d := locked(t)
-	e := fault.New(fault.RateLimited, nil)
+	e := fault.New(code, nil)
 	e.RetryAfter = 90 * time.Second
 	w.svc.down = e
 	f := begin(t, d, lock.KindUnlock)
-	wantCode(t, person(f, "wrong"), fault.RateLimited)
+	wantCode(t, person(f, "wrong"), code)
+	if left := d.k.Snapshot().RetryAfter; left != 90*time.Second {
+		t.Fatalf("%s are left", left)
+	}
 	calls := w.svc.calls
 	w.svc.down = nil
 	// Asking again neither reaches the service nor makes the wait longer.

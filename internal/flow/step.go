@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/secret"
 )
 
@@ -86,14 +87,15 @@ const (
 	wantBool
 )
 
-// keys lists what each step takes. What is not listed is an InvalidArgument.
+// keys lists what each step takes, but see takes. What is not listed is an
+// InvalidArgument.
 var keys = map[Step]map[string]int{
 	StepIdentify: {"identifier": wantText},
 	StepPassword: {"password": wantSecret},
 	StepCaptcha:  {"captcha": wantText},
 	StepCode:     {"code": wantSecret},
 	StepNew:      {"password": wantSecret, "repeat": wantSecret},
-	StepConfirm:  {"confirm": wantBool, "recovery-code": wantSecret},
+	StepConfirm:  {"confirm": wantBool},
 	StepOffline:  {"code": wantSecret},
 	StepRecovery: {"code": wantSecret},
 }
@@ -116,10 +118,22 @@ type answer struct {
 	confirm      bool
 }
 
-// parse checks an answer against its step and the bounds. It changes nothing.
-func parse(step Step, in Input) (answer, error) {
-	var a answer
+// confirmOfLink is what the step confirm of a link takes, which shows a recovery code.
+var confirmOfLink = map[string]int{"confirm": wantBool, "recovery-code": wantSecret}
+
+// takes returns what a step takes in a flow of this kind.
+func takes(kind lock.Kind, step Step) (map[string]int, bool) {
+	if kind == lock.KindLink && step == StepConfirm {
+		return confirmOfLink, true
+	}
 	known, ok := keys[step]
+	return known, ok
+}
+
+// parse checks an answer against its step and the bounds. It changes nothing.
+func parse(kind lock.Kind, step Step, in Input) (answer, error) {
+	var a answer
+	known, ok := takes(kind, step)
 	if !ok {
 		return a, fault.New(fault.WrongStep, nil)
 	}
