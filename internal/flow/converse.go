@@ -169,7 +169,8 @@ func (f *Flow) refusal(ctx context.Context, err error) error {
 	e := fault.As(err)
 	switch {
 	case f.recovering: // what the service asks to wait is about the account, and not for the device to keep
-	case e.Code == fault.RateLimited && e.RetryAfter > 0:
+	case (e.Code == fault.RateLimited || e.Code == fault.InvalidCredentials) && e.RetryAfter > 0:
+		// The wrong password that brings a wait says so itself.
 		f.m.keeper.setWait(e.RetryAfter)
 	case f.kind == lock.KindUnlock && (e.Code == fault.NotLinked || e.Code == fault.AccountDeleted):
 		// The service no longer holds the device: its statement opens it.
