@@ -75,7 +75,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, mux *http.ServeMu
 		}
 		h.Set(accountapi.HeaderNonce, nonce)
 	}
-	if s.portal != nil && route(r) == "none" && r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/v1/") {
+	if s.portal != nil && route(r) == "none" && r.Method == http.MethodGet && !versioned.MatchString(r.URL.Path) {
 		s.portal.NotFound(w, r)
 		return
 	}
@@ -103,6 +103,9 @@ func unrouted(mux *http.ServeMux, r *http.Request, h http.Header) error {
 	}
 	return narrowed(http.StatusNotFound, "There is nothing at this address.")
 }
+
+// versioned is an address of some version of the account API, which is no page.
+var versioned = regexp.MustCompile(`^/v[0-9]+/`)
 
 // otherVersion is an address of a version of the account API; our own version's
 // addresses that are none stay what they are.

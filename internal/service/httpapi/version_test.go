@@ -12,6 +12,20 @@ import (
 	"github.com/accountlock/accountlock/internal/service/apitest"
 )
 
+func TestAnotherVersionIsNoPageOfThePortal(t *testing.T) {
+	s := apitest.Start(t)
+	resp, err := apitest.Client(s.CA).Get(s.URL + "/v2/keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var p accountapi.Problem
+	err = json.NewDecoder(resp.Body).Decode(&p)
+	if err != nil || resp.StatusCode != http.StatusNotFound || p.Versions == nil || resp.Header.Get("Content-Type") != accountapi.ProblemMediaType {
+		t.Errorf("got %d, %s, %+v, %v", resp.StatusCode, resp.Header.Get("Content-Type"), p, err)
+	}
+}
+
 func TestAnotherVersionIsAnsweredWithTheVersionsThatAreServed(t *testing.T) {
 	s := apitest.Start(t)
 	for path, other := range map[string]bool{
