@@ -158,12 +158,18 @@ func (r *rig) stopServer() {
 // admin runs a console command of the account service.
 func (r *rig) admin(args ...string) (output string) {
 	r.t.Helper()
-	args = append(args, "--data", r.path("service"))
-	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlock-server"), args...))
+	p := r.adminExit(args...)
 	if p.ExitCode() != 0 {
 		r.t.Fatalf("accountlock-server %v: %d\n%s", args, p.ExitCode(), p.Output())
 	}
 	return string(p.Output())
+}
+
+// adminExit runs a command of the account service's console.
+func (r *rig) adminExit(args ...string) *bus.Process {
+	r.t.Helper()
+	args = append(args, "--data", r.path("service"))
+	return r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlock-server"), args...))
 }
 
 func (r *rig) writeConfig() {

@@ -78,6 +78,9 @@ func TestFromLinkToUnlink(t *testing.T) {
 	}
 	r.restart()
 	r.wantState("locked lost")
+	if p := r.adminExit("device", "release", id); p.ExitCode() != 3 {
+		t.Fatalf("releasing a lost device: exit %d, %s", p.ExitCode(), p.Output())
+	}
 	r.admin("device", "found", id)
 	if err := r.call("CheckIn").Err; err != nil {
 		t.Fatal(err)

@@ -87,7 +87,15 @@ func (c *deviceCommands) permit(cmd *cobra.Command, s *service, p permit, a supp
 	return answer, err
 }
 
-// releaseLink is a release that the owner hears of as an unlinking.
+// releaseLink is a release that the owner hears of as an unlinking. A lost device is
+// released no more than in a case.
 func releaseLink(r *device.Registry, ctx context.Context, tx *sql.Tx, id string) (device.Link, error) { //nolint:revive // a method's expression puts the receiver first
+	l, err := device.NewestLink(ctx, tx, id)
+	if err != nil {
+		return l, err
+	}
+	if l.Status == device.Lost {
+		return l, support.WhileLost()
+	}
 	return r.ReleaseLink(ctx, tx, id, device.NoticeUnlinked)
 }

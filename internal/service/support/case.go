@@ -192,6 +192,14 @@ func (c Case) Tally() (right, wrong int) {
 	return right, wrong
 }
 
+// WhileLost is the fault of what support does for no lost device. fails locked: it may
+// be in a thief's hands, and the thief on the telephone.
+func WhileLost() error {
+	f := fault.Newf(fault.Declined, "The device is marked lost: support releases no lost device and gives no code for it.")
+	f.Remedy = "Its owner marks it found, or two members of staff approve of 'found' first, in a case of its own."
+	return f
+}
+
 // MayBe returns nil if an action can be approved of in this case, as its device
 // stands now; otherwise the fault that says why not.
 func (c Case) MayBe(a Action) error {
@@ -203,10 +211,7 @@ func (c Case) MayBe(a Action) error {
 	case a == Found && c.Link.Status != device.Lost:
 		return fault.Newf(fault.InvalidArgument, "The device is not marked lost.")
 	case a != Found && c.Link.Status == device.Lost:
-		// fails locked: it may be in a thief's hands, and the thief on the telephone.
-		f := fault.Newf(fault.Declined, "The device is marked lost: support releases no lost device and gives no code for it.")
-		f.Remedy = "Its owner marks it found, or two members of staff approve of 'found' first, in a case of its own."
-		return f
+		return WhileLost()
 	case (a == OfflineCode || a == Ticket) && c.Link.Status != device.Linked:
 		return fault.New(fault.NotLinked, nil)
 	}
