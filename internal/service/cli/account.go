@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
@@ -163,12 +165,14 @@ func (c *accountCommands) unblock() *cobra.Command {
 func (c *accountCommands) delete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "delete IDENTIFIER --yes",
+		Use:   "delete IDENTIFIER [--yes]",
 		Short: "Delete an account for good and release its devices",
-		Args:  exactly(1, "one identifier"),
+		Long: "Delete an account for good and release its devices.\n" +
+			"On a terminal it takes --yes; in a script the command itself is the consent.",
+		Args: exactly(1, "one identifier"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.named(cmd.Context(), args[0], func(s *account.Service, a account.Account) error {
-				if !yes {
+				if !yes && onTerminal(cmd.InOrStdin()) {
 					return usage("Deleting account %s (%s) cannot be undone and releases its devices: say --yes.", a.ID, a.Hint())
 				}
 				if err := s.Delete(cmd.Context(), a.ID); err != nil {
@@ -182,8 +186,14 @@ func (c *accountCommands) delete() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it, on a terminal too")
 	return cmd
+}
+
+// onTerminal reports whether a person types what is read from in.
+func onTerminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // exactly is cobra.ExactArgs with a fault for its error.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,11 +51,16 @@ func (c *console) open(ctx context.Context) (*account.Service, func() error, err
 // run runs a command with stdin and returns what it wrote and its exit code.
 func (c *console) run(stdin string, args ...string) (string, int) {
 	c.t.Helper()
+	return c.runFrom(strings.NewReader(stdin), args...)
+}
+
+func (c *console) runFrom(stdin io.Reader, args ...string) (string, int) {
+	c.t.Helper()
 	cmd := cli.AccountCommand(c.open)
 	var out bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
-	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetIn(stdin)
 	cmd.SetArgs(args)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	err := cmd.ExecuteContext(c.t.Context())
@@ -100,10 +106,15 @@ func TestAccountIsMadeShownBlockedAndDeleted(t *testing.T) {
 	if out, code := c.run("", "unblock", id); code != 0 || !strings.Contains(out, "Blocked        no") {
 		t.Errorf("unblock: exit %d, %s", code, out)
 	}
-	if out, code := c.run("", "delete", id); code != cli.ExitUsage || !strings.Contains(out, "--yes") {
-		t.Errorf("delete without --yes: exit %d, %s", code, out)
+	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if out, code := c.run("", "delete", id, "--yes"); code != 0 || !strings.Contains(out, "Deleted") || strings.Contains(out, "example.org") {
+	defer tty.Close()
+	if out, code := c.runFrom(tty, "delete", id); code != cli.ExitUsage || !strings.Contains(out, "--yes") {
+		t.Errorf("delete on a terminal without --yes: exit %d, %s", code, out)
+	}
+	if out, code := c.run("", "delete", id); code != 0 || !strings.Contains(out, "Deleted") || strings.Contains(out, "example.org") {
 		t.Errorf("delete: exit %d, %s", code, out)
 	}
 	if out, code := c.run("", "delete", id, "--yes"); code != cli.ExitRefused {
