@@ -54,10 +54,7 @@ AND EXISTS (SELECT 1 FROM links WHERE id = $3 AND changed_at <= $4)`,
 func (s *Service) askRecovery(ctx context.Context, f Flow, req Request) (accountapi.FlowStep, error) {
 	r := recovery.Request{
 		Ask: f.ID, Identifier: f.Identifier, Region: f.Region, Locale: f.Locale,
-		Place: "device " + f.DeviceID,
-	}
-	if a := req.Address; a.IsValid() {
-		r.Place += ", address " + a.Unmap().WithZone("").String()
+		Place: recovery.Place{Device: f.DeviceID, Address: req.Address},
 	}
 	if f.UseHint {
 		r.AccountID = req.Caller.Link.AccountID

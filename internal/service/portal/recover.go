@@ -107,12 +107,9 @@ func (p *Portal) recoverBegin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token := rand.Text() + rand.Text()
-	place := "browser"
-	if a := p.Address(r); a.IsValid() {
-		place += ", address " + a.Unmap().WithZone("").String()
-	}
 	_, err = p.Recoveries.Ask(r.Context(), recovery.Request{
-		Ask: "portal-" + hashOf(token), Identifier: typed, Region: t.Region(), Locale: t.Lang(), KnownTo: known, Place: place,
+		Ask: "portal-" + hashOf(token), Identifier: typed, Region: t.Region(), Locale: t.Lang(), KnownTo: known,
+		Place: recovery.Place{Address: p.Address(r)},
 	})
 	if err != nil {
 		p.recoverAsk(w, r, err)

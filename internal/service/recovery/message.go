@@ -26,16 +26,17 @@ var (
 
 // notice is what an owner is told at the beginning.
 type notice struct {
-	region, locale, place string
-	accountID, code, url  string
-	until                 time.Time
+	region, locale       string
+	place                Place
+	accountID, code, url string
+	until                time.Time
 }
 
 // message tells it at one address. The account ID stands in mail alone, or in an SMS
 // where there is no other address: a screen that is locked shows what comes by SMS.
 func (n notice) message(to account.Identifier, a account.Account) account.Message {
 	t := letter.For(a.Locale, n.locale)
-	values := []string{n.place, t.Moment(n.local()), n.url, n.code}
+	values := []string{n.place.words(t), t.Moment(n.local()), n.url, n.code}
 	if to.Kind == account.KindPhone {
 		body := t.T(begunSMS, values...)
 		if !hasEmail(a) {

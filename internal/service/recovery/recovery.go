@@ -129,8 +129,8 @@ type Request struct {
 	// this open device, for KnownAfter at least; empty is none. A locked or lost
 	// device and a network address make nobody known.
 	KnownTo string
-	// Place is where this is asked for, in words for the owner.
-	Place string
+	// Place is where this is asked for; the owner is told.
+	Place Place
 }
 
 // Standing is where a conversation stands.
@@ -238,7 +238,7 @@ func (s *Service) begin(ctx context.Context, tx *sql.Tx, id string, t account.Ta
 	_, err = tx.ExecContext(ctx, `INSERT INTO recoveries
 (id, target, account_id, status, stop_hash, region, locale, place, begun_at, ready_at, expires_at)
 VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (target) WHERE status = 'open' DO NOTHING`,
-		id, t.Key, t.AccountID, s.keyed("stop", s.stopCode(id)), r.Region, r.Locale, r.Place, millis(now), millis(until), millis(until.Add(openFor)))
+		id, t.Key, t.AccountID, s.keyed("stop", s.stopCode(id)), r.Region, r.Locale, r.Place.stored(), millis(now), millis(until), millis(until.Add(openFor)))
 	return err
 }
 

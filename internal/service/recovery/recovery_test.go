@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -41,7 +42,7 @@ func owner(t *testing.T, s *apitest.Service) account.Account {
 
 func ask(t *testing.T, s *apitest.Service, name, identifier string) recovery.Standing {
 	t.Helper()
-	at, err := s.Recoveries.Ask(t.Context(), recovery.Request{Ask: name, Identifier: identifier, Region: "DE", Locale: "en", Place: "device X"})
+	at, err := s.Recoveries.Ask(t.Context(), recovery.Request{Ask: name, Identifier: identifier, Region: "DE", Locale: "en", Place: recovery.Place{Device: "X"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func second[T any](_ T, err error) error { return err }
 func TestWhoIsKnownGetsACodeAtOnce(t *testing.T) {
 	s := apitest.Start(t)
 	a := owner(t, s)
-	r := recovery.Request{Ask: "known", AccountID: a.ID, KnownTo: a.ID, Locale: "de", Place: "device X"}
+	r := recovery.Request{Ask: "known", AccountID: a.ID, KnownTo: a.ID, Locale: "de", Place: recovery.Place{Device: "X"}}
 	at, err := s.Recoveries.Ask(t.Context(), r)
 	if err != nil || !at.Ready || at.SentTo != "j•••@example.org" {
 		t.Fatalf("%+v, %v", at, err)
@@ -450,5 +451,30 @@ func TestSweepingKeepsWhatWaits(t *testing.T) {
 		return tx.QueryRow(`SELECT (SELECT COUNT(*) FROM recoveries) + (SELECT COUNT(*) FROM recovery_asks)`).Scan(&n)
 	}); err != nil || n != 0 {
 		t.Errorf("%d rows are left: %v", n, err)
+	}
+}
+
+func TestTheOwnerReadsInTheirLanguageWhereARecoveryIsAskedFor(t *testing.T) {
+	address := netip.MustParseAddr("::ffff:192.0.2.7")
+	for _, c := range []struct {
+		name, locale string
+		place        recovery.Place
+		says         string
+	}{
+		{"a device", "de", recovery.Place{Device: "AAAA-BBBB"}, "(auf dem Gerät AAAA-BBBB)"},
+		{"a device and its address", "de", recovery.Place{Device: "AAAA-BBBB", Address: address}, "(auf dem Gerät AAAA-BBBB, von der Adresse 192.0.2.7)"},
+		{"a browser", "es", recovery.Place{}, "(en un navegador)"},
+		{"a browser and its address", "en", recovery.Place{Address: address}, "(in a browser, from the address 192.0.2.7)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := apitest.Start(t)
+			a := owner(t, s)
+			if _, err := s.Recoveries.Ask(t.Context(), recovery.Request{Ask: "x", AccountID: a.ID, Region: "DE", Locale: c.locale, Place: c.place}); err != nil {
+				t.Fatal(err)
+			}
+			if m := last(t, s, "jane@example.org"); !strings.Contains(m, c.says) {
+				t.Errorf("got %s", m)
+			}
+		})
 	}
 }

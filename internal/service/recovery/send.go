@@ -116,10 +116,10 @@ func (s *Service) take(ctx context.Context, table, flag string) ([]string, error
 func (s *Service) tell(ctx context.Context, id string) error {
 	var n notice
 	var ready int64
-	var accountID, status string
+	var accountID, status, place string
 	err := s.DB.Read(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `SELECT account_id, status, region, locale, place, ready_at FROM recoveries WHERE id = $1`, id).
-			Scan(&accountID, &status, &n.region, &n.locale, &n.place, &ready)
+			Scan(&accountID, &status, &n.region, &n.locale, &place, &ready)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
@@ -132,7 +132,7 @@ func (s *Service) tell(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		n.accountID, n.until, n.code = a.ID, time.UnixMilli(ready), s.stopCode(id)
+		n.accountID, n.place, n.until, n.code = a.ID, placeOf(place), time.UnixMilli(ready), s.stopCode(id)
 		n.url = s.PublicURL + StopPath + "?code=" + n.code
 		var errs []error
 		for _, to := range a.Identifiers {
