@@ -91,6 +91,9 @@ var events = map[string]string{
 	"signed-out": i18n.Mark("It was signed out."), "sign-out": i18n.Mark("It was signed out."),
 	"unlinked": i18n.Mark("It was unlinked."), "unlink": i18n.Mark("It was unlinked."), "release": i18n.Mark("It was unlinked."),
 	"lose": i18n.Mark("It was marked as lost."), "find": i18n.Mark("It was marked as found."),
+	"offline-code": i18n.Mark("An offline code was given out for it."), "ticket": i18n.Mark("A ticket was given out for it."),
+	"allow-reset": i18n.Mark("Its reset was allowed."), "supersede": i18n.Mark("The link before was replaced by a new one."),
+	"delete-account":  i18n.Mark("It was unlinked."),
 	"attempt-refused": i18n.Mark("An attempt to open it was refused."), "started": i18n.Mark("It was started."),
 }
 

@@ -3,6 +3,7 @@
 package portal_test
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -166,5 +167,50 @@ func TestWithoutPasskeysNobodyIsAskedForOne(t *testing.T) {
 	s := apitest.Start(t)
 	if got := visit(t, s).signIn(s.Owner).post("/account/passkey/ask"); got.status != 404 {
 		t.Errorf("who has none: %d", got.status)
+	}
+}
+
+func TestTheOwnersListHasWordsForEveryEvent(t *testing.T) {
+	kinds := map[string]bool{}
+	named := regexp.MustCompile(`(?:Change|DeviceEventKind) += "([a-z-]+)"|\.Tell\(ctx, tx, [\w.]+, "([a-z-]+)"`)
+	for _, glob := range []string{"../*/*.go", "../../accountapi/api.gen.go"} {
+		names, err := filepath.Glob(glob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range named.FindAllStringSubmatch(string(b), -1) {
+				kinds[m[1]+m[2]] = true
+			}
+		}
+	}
+	if len(kinds) < 20 {
+		t.Fatalf("only %d kinds were found", len(kinds))
+	}
+	s := apitest.Start(t)
+	d := s.Device(t)
+	s.Link(t, d, s.Owner)
+	if err := s.DB.Tx(t.Context(), func(tx *sql.Tx) error {
+		n := 1000
+		for kind := range kinds {
+			n++
+			if _, err := tx.ExecContext(t.Context(), `INSERT INTO device_events (device_id, number, kind, detail, happened_at, noted_at, batch)
+VALUES ($1, $2, $3, '', 1, 1, '')`, d.ID, n, kind); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	page := visit(t, s).signIn(s.Owner).get("/devices/"+d.ID).says(t, "An offline code was given out for it.", "A ticket was given out for it.")
+	for kind := range kinds {
+		if strings.Contains(page.body, "<span>"+kind+"</span>") {
+			t.Errorf("the list says %q", kind)
+		}
 	}
 }
