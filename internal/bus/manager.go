@@ -75,7 +75,7 @@ func begin(member string, kind lock.Kind) func(*Server, *call) ([]any, error) {
 			return nil, err
 		}
 		if err := s.Flows.MayBegin(kind); errors.Is(err, flow.ErrNoReset) {
-			return nil, dbus.NewError("org.freedesktop.DBus.Error.NotSupported", []any{err.Error()})
+			return nil, dbus.NewError("org.freedesktop.DBus.Error.NotSupported", []any{happened(fault.As(err))})
 		} else if err != nil {
 			return nil, err
 		}

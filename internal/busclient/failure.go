@@ -138,7 +138,8 @@ func fromElsewhere(f *Failure) *Failure {
 	text := f.Message
 	switch {
 	case f.Name == BusErrorPrefix+"NotSupported":
-		f.Remedy = "Check for a newer version of accountlock."
+		// Reset alone says so.
+		f.Remedy = "Ask its vendor. After a reset begun in any other way the device asks for the account."
 	case f.Name == BusErrorPrefix+"LimitsExceeded":
 		f.Remedy = "Wait a little, and try again."
 	case Denied(f.Name):

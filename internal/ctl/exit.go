@@ -82,6 +82,8 @@ func ExitCodeOf(name string) int {
 		return ExitUnavailable
 	case name == busclient.BusErrorPrefix+"LimitsExceeded":
 		return ExitWait
+	case name == busclient.BusErrorPrefix+"NotSupported":
+		return ExitWrongState
 	}
 	return ExitFailed
 }

@@ -26,14 +26,18 @@ type noGate struct{}
 func (noGate) Poke(context.Context) error { return nil }
 
 // newResetter returns the way to a factory reset, which goes by the gate's units.
+// Without them it is the vendor's to begin, as the gate is.
 func newResetter(c config.Config) flow.Resetter {
 	if c.Gate.Mode == config.GateNone {
-		return flow.NoReset{}
+		return flow.ResetElsewhere{}
 	}
 	return resetter{gate.Resetter{Root: "/", Dir: c.Runtime.Directory}}
 }
 
 type resetter struct{ gate.Resetter }
+
+// Begins implements flow.Resetter.
+func (resetter) Begins() bool { return true }
 
 // Ready implements flow.Resetter.
 func (r resetter) Ready() error {

@@ -121,12 +121,15 @@ func offlinePrompt(challenge, hint string) Prompt {
 	}
 }
 
-func resetPrompt(s Snapshot, unlinks bool) Prompt {
+func resetPrompt(s Snapshot, unlinks, begins bool) Prompt {
 	p := Prompt{
 		Title: titles[lock.KindReset], Text: "A factory reset erases what is on this device. It begins at once.",
 		AccountHint:  s.Hint,
 		Consequences: []string{"Everything stored on this device is erased: documents, pictures, settings, applications."},
 		Fields:       []Field{{Name: "confirm", Type: "bool", Required: true}},
+	}
+	if !begins {
+		p.Text = "A factory reset erases what is on this device. It is begun elsewhere, and allowed until the device starts again."
 	}
 	switch {
 	case unlinks:

@@ -19,21 +19,28 @@ type Resetter interface {
 	// Trigger begins the reset and returns once the machine is on its way to it.
 	// An error means that nothing was wiped.
 	Trigger(context.Context) error
+	// Begins reports whether Trigger begins anything: otherwise the reset is allowed,
+	// and for others to begin.
+	Begins() bool
 }
 
 // ErrNoReset is the error of a machine without a way to be reset.
 var ErrNoReset = errors.New("this machine has no way to begin a factory reset")
 
-// NoReset is the Resetter of such a machine.
-type NoReset struct{}
+// ResetElsewhere is the Resetter of a machine that others reset, once its owner has
+// allowed it: a recovery system, a vendor's own program.
+type ResetElsewhere struct{}
 
-var _ Resetter = NoReset{}
+var _ Resetter = ResetElsewhere{}
 
 // Ready implements Resetter.
-func (NoReset) Ready() error { return ErrNoReset }
+func (ResetElsewhere) Ready() error { return nil }
 
 // Trigger implements Resetter.
-func (NoReset) Trigger(context.Context) error { return ErrNoReset }
+func (ResetElsewhere) Trigger(context.Context) error { return nil }
+
+// Begins implements Resetter.
+func (ResetElsewhere) Begins() bool { return false }
 
 // resetFault is the fault of a machine that cannot be reset, or of a reset that did
 // not begin.
@@ -72,7 +79,7 @@ func (f *Flow) firstOfReset() (Step, Prompt) {
 	if f.proves() {
 		return StepPassword, passwordPrompt(f.kind, f.m.keeper.Snapshot())
 	}
-	return StepConfirm, resetPrompt(f.m.keeper.Snapshot(), false)
+	return StepConfirm, resetPrompt(f.m.keeper.Snapshot(), false, f.m.ports.Resetter.Begins())
 }
 
 // proven asks for the last word before a reset. n is the nonce that the grant of
@@ -84,7 +91,7 @@ func (f *Flow) proven(n pendingNonce) error {
 		}
 	}
 	f.checked = &n
-	f.show(StepConfirm, resetPrompt(f.m.keeper.Snapshot(), f.unlinks()))
+	f.show(StepConfirm, resetPrompt(f.m.keeper.Snapshot(), f.unlinks(), f.m.ports.Resetter.Begins()))
 	return nil
 }
 
@@ -160,7 +167,7 @@ func (f *Flow) trigger(ctx context.Context, receipt string) error {
 		}
 		return f.fail(resetFault(err))
 	}
-	f.m.log.Info("the factory reset has begun")
+	f.m.log.Info("the factory reset is allowed", "begun", f.m.ports.Resetter.Begins())
 	f.finish(StepDone, Outcome{Word: "done", Receipt: receipt}, nil)
 	return nil
 }

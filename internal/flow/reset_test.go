@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,23 @@ func TestATrustedResetAsksForThePasswordThenOpensWithoutTheAccount(t *testing.T)
 	w.svc.status = lock.StatusLost
 	if err := d.m.CheckIn(context.Background()); err != nil || d.state() != lock.LockedFor(lock.Lost) {
 		t.Fatalf("%v %s", err, d.state())
+	}
+}
+
+func TestAResetThatOthersBeginIsNotPromised(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		w, d := linked(t)
+		w.elsewhere = elsewhere
+		f := beginReset(t, d, false)
+		if err := f.Submit(t.Context(), flow.Input{"password": secret.Bytes(rightPassword)}); err != nil {
+			t.Fatal(err)
+		}
+		if text := f.View().Prompt.Text; strings.Contains(text, "begins at once") == elsewhere || strings.Contains(text, "begun elsewhere") != elsewhere {
+			t.Errorf("elsewhere %v: %q", elsewhere, text)
+		}
+		if got := steps(t, f); !slices.Equal(got, []flow.Step{"confirm", "done"}) || !w.record.Reset.Allowed {
+			t.Errorf("elsewhere %v: %v, %+v", elsewhere, got, w.record.Reset)
+		}
 	}
 }
 

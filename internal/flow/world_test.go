@@ -43,6 +43,8 @@ type world struct {
 	// resets is how many factory resets were begun; noReset is why none can be.
 	resets  int
 	noReset error
+	// elsewhere: others begin the reset.
+	elsewhere bool
 	// bootID is the present boot's, "boot" where it is empty.
 	bootID string
 	// chip is the device's TPM, if it has one; proofs holds each enrolment's proof.
@@ -147,6 +149,9 @@ func (w *world) WipeAccount(context.Context) error {
 
 // Ready implements flow.Resetter.
 func (w *world) Ready() error { return w.noReset }
+
+// Begins implements flow.Resetter.
+func (w *world) Begins() bool { return !w.elsewhere }
 
 // Trigger implements flow.Resetter.
 func (w *world) Trigger(context.Context) error {
