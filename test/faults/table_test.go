@@ -194,6 +194,7 @@ func rows() []row {
 		{name: "a compressed body that nobody asked for", fault: answers(squeezed()), want: diagnose.ServiceGarbled},
 		{name: "status 204 for everything", fault: answers(always(204, "", "")), want: diagnose.ServiceGarbled},
 		{name: "a problem of a code that there is not", fault: answers(problem(403, "Nonsense", nil)), want: diagnose.ServiceNotAPI},
+		{name: "status 401 without a nonce", fault: answers(problem(401, fault.NotAuthorized, nil)), want: diagnose.ServiceGarbled},
 		{name: "an empty body", fault: answers(always(200, "application/json", "")), want: diagnose.ServiceGarbled},
 		{name: "nothing but nesting", fault: answers(always(200, "application/json", strings.Repeat("[", 100_000))), want: diagnose.ServiceGarbled},
 		{name: "a hundred megabytes", fault: answers(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -172,7 +172,10 @@ func TestARefusalIsWhatTheServiceMaySay(t *testing.T) {
 	for _, code := range fault.Codes() {
 		t.Run(string(code), func(t *testing.T) {
 			w := newWorld(t, setup{})
-			w.handle = problem(403, code, map[string]any{"counted": true, "attempts_left": 3, "hint": "j•••@example.org\x00\x1b[2J\u202e"})
+			w.handle = func(rw http.ResponseWriter, r *http.Request) {
+				rw.Header().Set(accountapi.HeaderNonce, "nonce")
+				problem(403, code, map[string]any{"counted": true, "attempts_left": 3, "hint": "j•••@example.org\x00\x1b[2J\u202e"})(rw, r)
+			}
 			expected := code
 			if c, ok := want[code]; ok {
 				expected = c

@@ -196,6 +196,10 @@ func (c *Client) problem(resp *http.Response, body []byte, p *accountapi.Problem
 		v := c.unpromised(&statusError{status: max(status, 500), failure: diagnose.Status})
 		v.RetryAfter = f.RetryAfter
 		f = v
+	case f.Code == fault.NotAuthorized && (resp == nil || nonceOf(resp) == ""):
+		// There is nothing to sign with: that is no word on whether this device is known,
+		// and enrolling again would be refused as well.
+		f = c.unpromised(&statusError{status: status, size: len(body), failure: diagnose.Garbled})
 	case f.Code == fault.NotAuthorized:
 		f = fault.New(fault.DeviceUnknown, errors.New("the account service does not take this device's signature"))
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
 )
@@ -86,25 +87,35 @@ func TestOnlyTheFirstCallHasToAskForANonce(t *testing.T) {
 }
 
 func TestAServiceThatNeverTakesTheSignatureIsAskedThreeTimes(t *testing.T) {
-	for name, fresh := range map[string]string{"with a fresh nonce each time": "nonce", "with a nonce out of bounds": strings.Repeat("n", 300)} {
+	w := newWorld(t, setup{})
+	w.handle = func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set(accountapi.HeaderNonce, "nonce")
+		problem(http.StatusUnauthorized, fault.NotAuthorized, nil)(rw, r)
+	}
+	if err := w.begin(); fault.CodeOf(err) != fault.DeviceUnknown {
+		t.Fatal(err)
+	}
+	if n := len(w.requests()); n != 3 {
+		t.Fatalf("it was asked %d times", n)
+	}
+}
+
+func TestARefusalWithoutANonceSaysNothingOfTheDevice(t *testing.T) {
+	for name, fresh := range map[string]string{"without one": "", "with one out of bounds": strings.Repeat("n", 300)} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, setup{})
 			w.handle = func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set(accountapi.HeaderNonce, fresh)
 				problem(http.StatusUnauthorized, fault.NotAuthorized, nil)(rw, r)
 			}
-			if err := w.begin(); fault.CodeOf(err) != fault.DeviceUnknown {
-				t.Fatal(err)
+			err := w.begin()
+			if f := fault.As(err); f.Code != fault.ServiceUnavailable || f.Cause != string(diagnose.ServiceGarbled) {
+				t.Errorf("got %v", err)
 			}
-			if n := len(w.requests()); n != 3 {
-				t.Fatalf("it was asked %d times", n)
+			if n := len(w.requests()); n != 1 {
+				t.Errorf("it was asked %d times", n)
 			}
 		})
-	}
-	w := newWorld(t, setup{})
-	w.handle = problem(http.StatusUnauthorized, fault.NotAuthorized, nil)
-	if err := w.begin(); fault.CodeOf(err) != fault.DeviceUnknown || len(w.requests()) != 1 {
-		t.Fatalf("without a nonce: %v after %d", err, len(w.requests()))
 	}
 }
 

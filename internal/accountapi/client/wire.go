@@ -97,7 +97,7 @@ func (c *Client) signed(req *http.Request, s signer) (*http.Response, error) {
 			}
 			return nil, err
 		}
-		nonce := resp.Header.Get(accountapi.HeaderNonce)
+		nonce := nonceOf(resp)
 		c.putNonce(nonce)
 		if resp.StatusCode != http.StatusUnauthorized || denied >= maxDenied || nonce == "" {
 			return resp, nil
@@ -208,8 +208,20 @@ func (c *Client) takeNonce() string {
 	return n
 }
 
+// maxNonce bounds, in bytes, what is taken for a nonce.
+const maxNonce = 256
+
+// nonceOf is what an answer brings to sign the next request with; empty is nothing that
+// could be.
+func nonceOf(r *http.Response) string {
+	if n := r.Header.Get(accountapi.HeaderNonce); len(n) <= maxNonce {
+		return n
+	}
+	return ""
+}
+
 func (c *Client) putNonce(n string) {
-	if n == "" || len(n) > 256 {
+	if n == "" {
 		return
 	}
 	c.mu.Lock()
