@@ -78,6 +78,7 @@ func demoConfig(dir, address string) (config.Config, error) {
 	c.Keys.Directory = filepath.Join(dir, "keys")
 	c.Mail.Outbox = filepath.Join(dir, "outbox")
 	c.SupportWait = 0 // nobody is there to object
+	c.Metrics.BesideAPI = true
 	c.Support = []config.Contact{{Kind: "email", Label: "Demo support", Address: "support@example.org"}}
 	return c, c.Check()
 }
@@ -118,7 +119,7 @@ func dev(ctx context.Context, dir, address, level string, wait time.Duration, en
 	if err != nil {
 		return errors.Join(storage(err), l.Close(), s.close())
 	}
-	return s.serveOn(ctx, l, cert)
+	return s.serveOn(ctx, l, nil, cert)
 }
 
 // reachable returns the host and port under which a listener is reached from the

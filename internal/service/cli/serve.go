@@ -78,10 +78,24 @@ func serve(ctx context.Context, cfg config.Config, env Env) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	if _, err := fmt.Fprintf(env.Stdout, "ready\n%s/\n", cfg.PublicURL); err != nil {
-		return errors.Join(err, l.Close(), s.close())
+	var figures net.Listener
+	if cfg.Metrics.Listen != "" {
+		if figures, err = listen(ctx, cfg.Metrics.Listen); err != nil {
+			return errors.Join(err, l.Close(), s.close())
+		}
 	}
-	return s.serveOn(ctx, l, cert)
+	if _, err := fmt.Fprintf(env.Stdout, "ready\n%s/\n", cfg.PublicURL); err != nil {
+		return errors.Join(err, closed(figures), l.Close(), s.close())
+	}
+	return s.serveOn(ctx, l, figures, cert)
+}
+
+// closed closes a listener if there is one.
+func closed(l net.Listener) error {
+	if l == nil {
+		return nil
+	}
+	return l.Close()
 }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
@@ -94,11 +108,12 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// serveOn answers on the listener until ctx ends, and closes the service.
-func (s *service) serveOn(ctx context.Context, l net.Listener, cert tls.Certificate) error {
+// serveOn answers on the listener until ctx ends, and closes the service. On figures, if
+// it is not nil, monitoring is answered.
+func (s *service) serveOn(ctx context.Context, l, figures net.Listener, cert tls.Certificate) error {
 	srv, err := s.server()
 	if err != nil {
-		return errors.Join(err, l.Close(), s.close())
+		return errors.Join(err, closed(figures), l.Close(), s.close())
 	}
 	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var owners sync.WaitGroup
@@ -106,6 +121,14 @@ func (s *service) serveOn(ctx context.Context, l net.Listener, cert tls.Certific
 		s.notices.Run(telling, func(err error) { s.log.WarnContext(telling, "cannot tell owners", "error", err) })
 	})
 	owners.Go(func() { s.recoveries.Run(telling) })
+	if figures != nil {
+		owners.Go(func() {
+			s.log.InfoContext(telling, "serving figures", "at", figures.Addr().String())
+			if err := srv.ServeMetrics(telling, figures); err != nil {
+				s.log.ErrorContext(telling, "monitoring is answered no more", "error", err)
+			}
+		})
+	}
 	if s.queue != nil {
 		owners.Go(func() { s.queue.Run(telling) })
 	}

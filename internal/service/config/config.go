@@ -60,12 +60,22 @@ type Config struct {
 	Support    []Contact `toml:"support"`
 	Portal     Portal    `toml:"portal"`
 	Identity   Identity  `toml:"identity"`
+	Metrics    Metrics   `toml:"metrics"`
 	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
 	// is of `dev` alone: the file cannot say it.
 	RecoveryWait time.Duration `toml:"-"`
 	// SupportWait is how long an owner can object to what support is about to do. It is
 	// shorter in `dev` alone: the file cannot say it.
 	SupportWait time.Duration `toml:"-"`
+}
+
+// Metrics says where the server's figures are served.
+type Metrics struct {
+	// Listen is a TCP address of their own, in plain HTTP; empty, the default, is nowhere.
+	Listen string `toml:"listen"`
+	// BesideAPI serves them under the API's own address. It is of `dev` alone: the file
+	// cannot say it.
+	BesideAPI bool `toml:"-"`
 }
 
 // TLS names the server's certificate chain and its key, both PEM.
@@ -215,6 +225,14 @@ func (c Config) Check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return bad("listen must be host:port")
+	}
+	if c.Metrics.Listen != "" {
+		if _, _, err := net.SplitHostPort(c.Metrics.Listen); err != nil {
+			return bad("metrics.listen must be host:port")
+		}
+		if _, port, _ := net.SplitHostPort(c.Listen); c.Metrics.Listen == c.Listen && port != "0" {
+			return bad("metrics.listen must be another address than listen")
+		}
 	}
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil ||
 		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {

@@ -48,6 +48,8 @@ func TestWhatTheFileMayNotSay(t *testing.T) {
 		"no certificate":                 {`certificate = "/etc/accountlock-server/tls.pem"`, "", "tls.certificate"},
 		"no database":                    {`path = "/var/lib/accountlock-server/accounts.db"`, "", "database.path"},
 		"a port alone":                   {`"0.0.0.0:8443"`, `"8443"`, "listen"},
+		"figures on a port alone":        {`"127.0.0.1:9464"`, `"9464"`, "metrics.listen"},
+		"figures beside the API":         {`"127.0.0.1:9464"`, `"0.0.0.0:8443"`, "metrics.listen"},
 		"a URL without TLS":              {`"https://accounts.example.org"`, `"http://accounts.example.org"`, "public_url"},
 		"a URL with a path":              {`"https://accounts.example.org"`, `"https://example.org/accounts"`, "public_url"},
 		"a URL with a password":          {`"https://accounts.example.org"`, `"https://a:b@example.org"`, "public_url"},

@@ -3,6 +3,10 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,4 +51,21 @@ func newMetrics() *metrics {
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// metricsRoute is where the figures are.
+const metricsRoute = "GET /metrics"
+
+// ServeMetrics answers on the listener with the figures and nothing else, in plain HTTP,
+// until ctx ends. It closes the listener. The error of an orderly end is nil.
+func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle(metricsRoute, s.metrics.handler())
+	srv := s.serving(mux)
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("cannot serve the figures: %w", err)
+	}
+	return nil
 }

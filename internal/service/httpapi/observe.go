@@ -48,7 +48,9 @@ func (s *Server) observed(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		found := &seen{}
-		_, found.route = mux.Handler(r)
+		if _, found.route = mux.Handler(r); found.route == metricsRoute && !s.figures {
+			found.route = "" // they are for operators, at an address of their own
+		}
 		r = r.WithContext(context.WithValue(r.Context(), seenKey{}, found))
 		rec := &recorder{ResponseWriter: w}
 		s.metrics.inFlight.Inc()
@@ -88,7 +90,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, mux *http.ServeMu
 
 // unrouted says why nothing serves a request: no such path, or another method.
 func unrouted(mux *http.ServeMux, r *http.Request, h http.Header) error {
-	handler, _ := mux.Handler(r)
+	handler, pattern := mux.Handler(r)
+	if pattern == metricsRoute {
+		return narrowed(http.StatusNotFound, "There is nothing at this address.")
+	}
 	probe := newAnswer()
 	handler.ServeHTTP(probe, r)
 	if probe.status == http.StatusMethodNotAllowed {

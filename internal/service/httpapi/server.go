@@ -81,6 +81,8 @@ type Config struct {
 	Trusted []netip.Prefix
 	// Portal serves the pages for people, if set.
 	Portal Portal
+	// Figures serves the metrics beside the API, to everybody; Metrics has them in any case.
+	Figures bool
 	// Sweep removes what has run out elsewhere; it is called each minute.
 	Sweep func(context.Context) error
 	// Now is the time of day; time.Now by default. It dates nonces too.
@@ -105,6 +107,7 @@ type Server struct {
 	metrics  *metrics
 	sweep    func(context.Context) error
 	portal   Portal
+	figures  bool
 	// slots are the signed requests being worked on.
 	slots    chan struct{}
 	seen     sightings
@@ -125,7 +128,7 @@ func New(cfg Config) *Server {
 		requests: newRequests(cfg.DB, cfg.Secret, cfg.Now, func(err error) {
 			cfg.Log.Warn("cannot keep an answer", "error", err)
 		}),
-		metrics: newMetrics(), sweep: cfg.Sweep, portal: cfg.Portal, slots: make(chan struct{}, maxAtOnce),
+		metrics: newMetrics(), sweep: cfg.Sweep, portal: cfg.Portal, figures: cfg.Figures, slots: make(chan struct{}, maxAtOnce),
 	}
 	mux := http.NewServeMux()
 	strict := stub.NewStrictHandlerWithOptions(handlers{s}, nil, stub.StrictHTTPServerOptions{
@@ -159,17 +162,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 func (s *Server) Serve(ctx context.Context, l net.Listener, cfg *tls.Config) error {
 	cfg = cfg.Clone()
 	cfg.MinVersion = tls.VersionTLS13
-	srv := &http.Server{
-		Handler:           s,
-		TLSConfig:         cfg,
-		ReadHeaderTimeout: headerTime,
-		ReadTimeout:       readTime,
-		WriteTimeout:      replyTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
+	srv := s.serving(s)
+	srv.TLSConfig = cfg
 	swept := make(chan struct{})
 	sweeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
@@ -200,6 +194,20 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, cfg *tls.Config) err
 		return fmt.Errorf("cannot serve: %w", err)
 	}
 	return nil
+}
+
+// serving returns a server of h, with what a client may take of its time and memory.
+func (s *Server) serving(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       readTime,
+		WriteTimeout:      replyTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
 }
 
 // sweepUntil removes what has run out, now and each minute, and writes down

@@ -822,6 +822,14 @@ func (response Metrics200Response) VisitMetricsResponse(w http.ResponseWriter) e
 	return nil
 }
 
+type Metrics404Response struct {
+}
+
+func (response Metrics404Response) VisitMetricsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(404)
+	return nil
+}
+
 type ReadyzRequestObject struct {
 }
 
