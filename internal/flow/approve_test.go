@@ -83,6 +83,9 @@ func TestAnApprovalOpensTheDevice(t *testing.T) {
 			t.Fatalf("the prompt is %+v", v.Prompt)
 		}
 		wantCode(t, f.Submit(t.Context(), flow.Input{}), fault.WrongStep)
+		if e := f.View().Error; e == nil || e.Code != fault.WrongStep {
+			t.Fatalf("the refusal that is shown is %v", e)
+		}
 		pass(31 * time.Second)
 		if n := len(w.polls()); n != 6 {
 			t.Errorf("asked %d times in 31 s", n)

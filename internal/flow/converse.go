@@ -169,6 +169,9 @@ func (f *Flow) refusal(ctx context.Context, err error) error {
 	e := fault.As(err)
 	switch {
 	case f.recovering: // what the service asks to wait is about the account, and not for the device to keep
+	case e.Code == fault.InvalidCode && e.AttemptsLeft == 0:
+		// A code that was sent is used up by so many tries, and brings no wait.
+		e.AttemptsLeft, e.Remedy = -1, fault.New(fault.CodeExpired, nil).Remedy
 	case (e.Code == fault.RateLimited || e.Code == fault.InvalidCredentials) && e.RetryAfter > 0:
 		// The wrong password that brings a wait says so itself.
 		f.m.keeper.setWait(e.RetryAfter)

@@ -162,7 +162,7 @@ func (f *Flow) Submit(ctx context.Context, in Input) error {
 	defer cancel()
 	step, a, err := f.claim(cancel, in)
 	if err != nil {
-		f.refuse(err)
+		f.m.changed(f)
 		return err
 	}
 	// The way to the service is bounded; what follows its consent is not.
@@ -179,7 +179,9 @@ func (f *Flow) Submit(ctx context.Context, in Input) error {
 	return err
 }
 
-// claim makes this answer the one in work.
+// claim makes this answer the one in work. The refusal of one that does not fit its
+// step is shown; where another is in work, or none is waited for, that one's outcome
+// stands.
 func (f *Flow) claim(cancel context.CancelFunc, in Input) (Step, answer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -191,22 +193,12 @@ func (f *Flow) claim(cancel context.CancelFunc, in Input) (Step, answer, error) 
 	}
 	a, err := parse(f.kind, f.step, in)
 	if err != nil {
+		f.err = fault.As(err)
 		return "", answer{}, err
 	}
 	f.busy, f.stop = true, cancel
 	f.timer.Stop()
 	return f.step, a, nil
-}
-
-// refuse shows the refusal of an answer that did not fit its step.
-func (f *Flow) refuse(err error) {
-	if fault.CodeOf(err) != fault.InvalidArgument {
-		return // another answer is in work, or none is waited for
-	}
-	f.mu.Lock()
-	f.err = fault.As(err)
-	f.mu.Unlock()
-	f.m.changed(f)
 }
 
 // yield ends the answer in work and shows its refusal, if it was one.

@@ -199,6 +199,17 @@ func TestTheRecoveryCodeMustBeTypedBack(t *testing.T) {
 	}
 }
 
+func TestASentCodeThatIsUsedUpThreatensNoWait(t *testing.T) {
+	w, d := ready(t)
+	e := fault.New(fault.InvalidCode, nil)
+	e.Counted, e.AttemptsLeft = true, 0
+	w.svc.down = e
+	got := wantCode(t, person(begin(t, d, lock.KindLink), rightPassword), fault.InvalidCode)
+	if got.AttemptsLeft >= 0 || got.Remedy != fault.New(fault.CodeExpired, nil).Remedy || d.k.Snapshot().RetryAfter != 0 {
+		t.Fatalf("%+v", got)
+	}
+}
+
 func TestOnlyALinksConfirmationTakesARecoveryCode(t *testing.T) {
 	_, d := linked(t)
 	f := begin(t, d, lock.KindUnlink)
