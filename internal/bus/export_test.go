@@ -61,6 +61,11 @@ func NewBounded(rwc io.ReadWriteCloser, dropped func(string, uint32)) io.ReadWri
 	return b
 }
 
+// Options is what a flow is begun with.
+func Options(kind lock.Kind, in map[string]dbus.Variant) (flow.Options, error) {
+	return options(kind, in)
+}
+
 // IsLocale and IsRegion are the forms of these options.
 func IsLocale(s string) bool { return isLocale(s) }
 

@@ -6,9 +6,12 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/godbus/dbus/v5"
 	"pgregory.net/rapid"
 
 	"github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/lock"
 )
 
 // The forms once were these expressions; the daemon does without their machine.
@@ -34,4 +37,19 @@ func TestLocalesAndRegionsAreTheFormsThatTheyWere(t *testing.T) {
 		check(t, rapid.StringMatching(`[A-Za-z0-9é]{0,9}([-_.@ ][A-Za-z0-9]{0,13}){0,6}`).Draw(t, "locale"))
 		check(t, rapid.StringMatching(`[A-Za-z]{1,3}`).Draw(t, "region"))
 	})
+}
+
+// A program hands on what its own surroundings say.
+func TestWhoHasSetNoLanguageIsSpokenToAllTheSame(t *testing.T) {
+	for s, want := range map[string]string{"": "", "C": "", "POSIX": "", "C.UTF-8": "", "C.utf8": "", "de_AT.UTF-8": "de_AT.UTF-8"} {
+		o, err := bus.Options(lock.KindUnlock, map[string]dbus.Variant{"locale": dbus.MakeVariant(s), "region": dbus.MakeVariant("")})
+		if err != nil || o.Locale != want || o.Region != "" {
+			t.Errorf("%q: %+v, %v", s, o, err)
+		}
+	}
+	for _, s := range []string{"c", "C.UTF-8.more", "CC.", "POSIX.", ".", "1"} {
+		if o, err := bus.Options(lock.KindUnlock, map[string]dbus.Variant{"locale": dbus.MakeVariant(s)}); fault.CodeOf(err) != fault.InvalidArgument {
+			t.Errorf("%q: %+v, %v", s, o, err)
+		}
+	}
 }

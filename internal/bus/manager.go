@@ -34,6 +34,13 @@ func isLocale(s string) bool {
 	return fits()
 }
 
+// isPlain reports whether s is the locale of somebody who has set none: the C library
+// calls it C or POSIX, with an encoding or without one.
+func isPlain(s string) bool {
+	name, _, _ := strings.Cut(s, ".")
+	return s == "" || name == "C" && len(s) <= len("C.UTF-8") || s == "POSIX"
+}
+
 // isRegion reports whether s looks like a country's code (ISO 3166-1).
 func isRegion(s string) bool {
 	return len(s) == 2 && strings.TrimLeft(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
@@ -53,9 +60,11 @@ func options(kind lock.Kind, arg any) (flow.Options, error) {
 		switch {
 		case key == "unlink" && kind == lock.KindReset && isBool:
 			o.Unlink = b
+		case key == "locale" && isString && isPlain(s):
+			o.Locale = ""
 		case key == "locale" && isString && isLocale(s):
 			o.Locale = s
-		case key == "region" && isString && isRegion(s):
+		case key == "region" && isString && (s == "" || isRegion(s)):
 			o.Region = s
 		case key == "locale" || key == "region" || key == "unlink" && kind == lock.KindReset:
 			return o, fault.Newf(fault.InvalidArgument, "The option %q has no valid value.", key)
