@@ -26,7 +26,9 @@ const (
 
 // unitDirs are where units lie, the first having the most to say, without those
 // of generators (systemd.unit(5)).
-var unitDirs = []string{"etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", unitDir}
+var unitDirs = []string{
+	"etc/systemd/system", "etc/systemd/system.attached", "run/systemd/system", "run/systemd/system.attached", "usr/local/lib/systemd/system", unitDir,
+}
 
 // Generator is accountlock-gate as a systemd generator (systemd.generator(7)). It
 // runs before /var and udev are there, and again at each daemon-reload.
@@ -41,8 +43,8 @@ type Generator struct {
 	Config func(path string) (config.Config, error)
 }
 
-// Run puts accountlock.target in the place of default.target and repeats, where
-// /etc has less to say, what holds back all that lets a person in. It decides
+// Run puts accountlock.target in the place of default.target, and has the last word,
+// where /etc has less to say, on what holds back all that lets a person in. It decides
 // nothing: the gate does. It goes on after an error, since each piece helps; whatever
 // fails, the static units hold the same things back.
 func (g Generator) Run() error {
@@ -55,8 +57,9 @@ func (g Generator) Run() error {
 	words := readBootWords(g.Root, g.Container)
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
-	do(g.holdBack(words))
-	do(g.furnish())
+	found := g.look()
+	do(g.holdBack(words, found))
+	do(g.furnish(found))
 	if err == nil {
 		do(g.devices(cfg))
 	}
@@ -64,32 +67,82 @@ func (g Generator) Run() error {
 	return errors.Join(errs...)
 }
 
-// holdBack repeats the static drop-ins, and adds one for each unit that the
-// command line names.
-func (g Generator) holdBack(words bootWords) error {
-	static, err := filepath.Glob(filepath.Join(g.Root, unitDir, "*.d", dropIn))
-	errs := []error{err}
-	for _, path := range static {
-		unit := filepath.Base(filepath.Dir(path))
-		if unit == "sysinit.target.d" {
-			continue
-		}
-		errs = append(errs, g.link(filepath.Join("/", unitDir, unit, dropIn), unit, dropIn))
+// holdBack repeats each static drop-in that something above /usr/lib would replace by a
+// file of its name, and adds one for each unit that the command line names.
+func (g Generator) holdBack(words bootWords, found units) error {
+	var errs []error
+	for _, unit := range found.replaced {
+		errs = append(errs, g.write(heldBack, unit+".d", dropIn))
 	}
-	units := append(slices.Clone(words.wants), words.unit)
+	names := append(slices.Clone(words.wants), words.unit)
 	// A cable starts these (99-systemd.rules): a target that is refused still starts what
 	// it wants.
-	units = append(units, g.hangingOn("usb-gadget")...)
+	names = append(names, g.hangingOn("usb-gadget")...)
 	if words.unit != "" || words.masks {
 		// Somebody may want it without the gate: not even what lets nobody in starts then.
-		units = append(units, g.wantedUnits()...)
+		names = append(names, g.wantedUnits()...)
 	}
-	for _, unit := range units {
+	for _, unit := range names {
 		if unit != "" && !neverHeldBack[unit] && !strings.HasPrefix(unit, "accountlock") && !g.exists(filepath.Join(unitDir, unit+".d", dropIn)) {
 			errs = append(errs, g.write(heldBack, unit+".d", dropIn))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// units are what the folders of units say of those that matter here.
+type units struct {
+	// wanted are those that some target wants.
+	wanted map[string]bool
+	// replaced are those whose static drop-in a folder above /usr/lib replaces, be it
+	// for one instance alone.
+	replaced []string
+}
+
+// look reads each folder once: every boot waits for it.
+func (g Generator) look() units {
+	found := units{wanted: map[string]bool{}}
+	for _, dir := range unitDirs {
+		for _, name := range g.names(dir) {
+			if strings.HasSuffix(name, ".target.wants") {
+				for _, unit := range g.names(filepath.Join(dir, name)) {
+					found.wanted[unit] = true
+				}
+				continue
+			}
+			unit, ok := strings.CutSuffix(name, ".d")
+			if ok && dir != unitDir && g.exists(filepath.Join(dir, name, dropIn)) && g.isStatic(unit) {
+				found.replaced = append(found.replaced, unit)
+			}
+		}
+	}
+	return found
+}
+
+// names are those of a folder's entries; one that cannot be read has none.
+func (g Generator) names(dir string) []string {
+	f, err := os.Open(filepath.Join(g.Root, dir))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	return names
+}
+
+// isStatic reports whether the unit, or what it is an instance of, is held back by a
+// static drop-in.
+func (g Generator) isStatic(unit string) bool {
+	return unit != "sysinit.target" &&
+		(g.exists(filepath.Join(unitDir, unit+".d", dropIn)) || g.exists(filepath.Join(unitDir, template(unit)+".d", dropIn)))
+}
+
+// template is the unit that this one is an instance of, or itself.
+func template(unit string) string {
+	if name, instance, ok := strings.Cut(unit, "@"); ok && instance != filepath.Ext(unit) {
+		return name + "@" + filepath.Ext(unit)
+	}
+	return unit
 }
 
 // wantedUnits are those that a boot would start beyond what a locked device runs.
@@ -104,15 +157,7 @@ func (g Generator) hangingOn(targets ...string) []string {
 	var out []string
 	for _, target := range targets {
 		for _, dir := range unitDirs {
-			entries, err := os.ReadDir(filepath.Join(g.Root, dir, target+".target.wants"))
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				if unitName(e.Name()) {
-					out = append(out, e.Name())
-				}
-			}
+			out = append(out, slices.DeleteFunc(g.names(filepath.Join(dir, target+".target.wants")), func(name string) bool { return !unitName(name) })...)
 		}
 	}
 	return out
@@ -127,12 +172,8 @@ func (g Generator) early(unit string) bool {
 	case ".mount", ".automount", ".swap", ".slice":
 		return true
 	}
-	file := unit
-	if name, instance, ok := strings.Cut(unit, "@"); ok && instance != filepath.Ext(unit) {
-		file = name + "@" + filepath.Ext(unit)
-	}
 	for _, dir := range unitDirs {
-		text, err := os.ReadFile(filepath.Join(g.Root, dir, file))
+		text, err := os.ReadFile(filepath.Join(g.Root, dir, template(unit)))
 		if err != nil {
 			continue
 		}
@@ -179,14 +220,10 @@ func (g Generator) goOnTo(words bootWords) error {
 	// What hangs on the name default.target goes along with the target.
 	for _, kind := range []string{".wants", ".requires", ".upholds", ".d"} {
 		for _, dir := range unitDirs {
-			entries, err := os.ReadDir(filepath.Join(g.Root, dir, defaultTarget+kind))
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
+			for _, name := range g.names(filepath.Join(dir, defaultTarget+kind)) {
 				errs = append(errs,
-					g.link(filepath.Join("/", dir, defaultTarget+kind, e.Name()), from+kind, e.Name()),
-					g.link("/dev/null", defaultTarget+kind, e.Name()))
+					g.link(filepath.Join("/", dir, defaultTarget+kind, name), from+kind, name),
+					g.link("/dev/null", defaultTarget+kind, name))
 			}
 		}
 	}
@@ -234,10 +271,10 @@ var furniture = []string{
 
 // furnish gives a locked device the network and the time that it has enabled, and
 // a screen on each serial console.
-func (g Generator) furnish() error {
+func (g Generator) furnish(found units) error {
 	var errs []error
 	for _, unit := range furniture {
-		if g.enabled(unit) {
+		if found.wanted[unit] {
 			errs = append(errs, g.link(filepath.Join("/", unitDir, unit), lockedTarget+".wants", unit))
 		}
 	}
@@ -246,16 +283,6 @@ func (g Generator) furnish() error {
 		errs = append(errs, g.link(filepath.Join("/", unitDir, "accountlock-firstboot@.service"), lockedTarget+".wants", screen))
 	}
 	return errors.Join(errs...)
-}
-
-// enabled reports whether some target wants the unit.
-func (g Generator) enabled(unit string) bool {
-	for _, dir := range unitDirs {
-		if found, err := filepath.Glob(filepath.Join(g.Root, dir, "*.target.wants", unit)); err == nil && len(found) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // consoles returns the terminals, besides the virtual ones, that the kernel or the

@@ -98,6 +98,18 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 			"etc/systemd/system/default.target.wants/own.service": "->/etc/systemd/system/own.service",
 			"usr/lib/systemd/system/default.target.d/x.conf":      "[Unit]\n",
 		}, false, provisioned(), nil},
+		{"something-replaces-what-holds-back", map[string]string{
+			"etc/systemd/system/getty@.service.d/50-accountlock.conf":              "[Unit]\n",
+			"etc/systemd/system/getty@tty1.service.d/50-accountlock.conf":          "->/dev/null",
+			"run/systemd/system.attached/multi-user.target.d/50-accountlock.conf":  "[Unit]\n",
+			"usr/local/lib/systemd/system/multi-user.target.d/50-accountlock.conf": "->/dev/null",
+			"etc/systemd/system/getty@.service.d/60-own.conf":                      "[Unit]\n",
+			"etc/systemd/system/nginx.service.d/50-accountlock.conf":               "[Unit]\n",
+			"etc/systemd/system/service.d/50-accountlock.conf":                     "[Unit]\n",
+			"etc/systemd/system/accountlock-gate.service.d/50-accountlock.conf":    "[Unit]\n",
+			"etc/systemd/system/sysinit.target.d/50-accountlock.conf":              "[Unit]\n",
+			"usr/lib/systemd/system/sysinit.target.d/50-accountlock.conf":          "[Unit]\n",
+		}, false, provisioned(), nil},
 		{"the-command-line-names-units", map[string]string{
 			"proc/cmdline": `root=/dev/sda1 systemd.unit=rescue.target "systemd.wants=own shell.service" systemd.wants=telnet.socket 3 systemd.unit=evil@x.service systemd.unit=../x` + "\n",
 		}, false, provisioned(), nil},
