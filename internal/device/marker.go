@@ -41,7 +41,7 @@ type Marker struct {
 func (m Marker) Read() ([]byte, error) {
 	b, err := m.read()
 	if err != nil {
-		return nil, fault.New(fault.StorageFailed, fmt.Errorf("cannot read the reset marker: %w", err))
+		return nil, failed("The device could not read its reset marker.", fmt.Errorf("cannot read the reset marker: %w", err))
 	}
 	return b, nil
 }
@@ -90,20 +90,20 @@ func readMarker(dir string) ([]byte, error) {
 // one in Spare too if that could be.
 func (m Marker) Write(marker []byte) error {
 	if len(marker) != MarkerSize {
-		return fault.New(fault.StorageFailed, fmt.Errorf("cannot write a reset marker of %d bytes", len(marker)))
+		return failed("The device could not write its reset marker.", fmt.Errorf("cannot write a reset marker of %d bytes", len(marker)))
 	}
 	spare := Marker{Dir: m.Spare}
 	if err := m.write(marker); err != nil {
 		if m.Spare != "" {
 			err = errors.Join(err, spare.write(marker))
 		}
-		return fault.New(fault.StorageFailed, fmt.Errorf("cannot write the reset marker: %w", err))
+		return failed("The device could not write its reset marker.", fmt.Errorf("cannot write the reset marker: %w", err))
 	}
 	if m.Spare == "" {
 		return nil
 	}
 	if err := os.Remove(filepath.Join(m.Spare, markerName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.StorageFailed, fmt.Errorf("cannot remove the spare reset marker: %w", err))
+		return failed("The device could not write its reset marker.", fmt.Errorf("cannot remove the spare reset marker: %w", err))
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func (m Marker) Remove() error {
 		err = m.syncDir()
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.StorageFailed, fmt.Errorf("cannot remove the reset marker: %w", err))
+		return failed("The device could not write its reset marker.", fmt.Errorf("cannot remove the reset marker: %w", err))
 	}
 	return nil
 }
@@ -164,4 +164,11 @@ func (m Marker) syncDir() error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// failed is the package's edge: which part of the device's storage failed, as a fault.
+func failed(message string, err error) error {
+	f := fault.New(fault.StorageFailed, err)
+	f.Message = message
+	return f
 }

@@ -102,6 +102,9 @@ func TestWhatIsNoMarkerIsNamedAndNotTakenForOne(t *testing.T) {
 			if b != nil || fault.CodeOf(err) != fault.StorageFailed || !strings.Contains(err.Error(), m.Dir) {
 				t.Errorf("got %v, %v", b, err)
 			}
+			if said := fault.As(err).Message; said != "The device could not read its reset marker." {
+				t.Errorf("a person reads %q", said)
+			}
 		})
 	}
 }
@@ -160,6 +163,9 @@ func TestAMediumThatFailsKeepsTheOldMarker(t *testing.T) {
 	for what, err := range map[string]error{"write": m.Write(second), "remove": m.Remove()} {
 		if fault.CodeOf(err) != fault.StorageFailed || !errors.Is(err, unix.EROFS) {
 			t.Errorf("%s on a read-only medium: %v", what, err)
+		}
+		if said := fault.As(err).Message; said != "The device could not write its reset marker." {
+			t.Errorf("%s: a person reads %q", what, said)
 		}
 	}
 	if b, err := m.Read(); !bytes.Equal(b, first) || err != nil {

@@ -288,6 +288,9 @@ func TestAMediumThatTakesNothingKeepsWhatItHas(t *testing.T) {
 	if err := s.Write(armed(1), true); fault.CodeOf(err) != fault.StorageFailed || !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("full: %v", err)
 	}
+	if said := fault.As(s.Write(armed(1), true)).Message; said != "The device could not write its lock record." {
+		t.Errorf("full: a person reads %q", said)
+	}
 	if r := s.Read(); r.Store != lock.StoreBlank {
 		t.Errorf("full: reads as %s", r.Store)
 	}

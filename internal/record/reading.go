@@ -173,5 +173,10 @@ func slotErrors(two ...*slot) error {
 
 // failed is the package's edge: what failed, as a fault.
 func failed(spec, verb string, err error) error {
-	return fault.New(fault.StorageFailed, fmt.Errorf("cannot %s the lock record in %s: %w", verb, spec, err))
+	f := fault.New(fault.StorageFailed, fmt.Errorf("cannot %s the lock record in %s: %w", verb, spec, err))
+	f.Message = "The device could not write its lock record."
+	if verb == "read" {
+		f.Message = "The device could not read its lock record."
+	}
+	return f
 }
