@@ -217,9 +217,10 @@ func TestTheConsoleReleasesADeviceInACaseAlone(t *testing.T) {
 	}
 	d.run(0, "account", "block", owner.Email)
 	d.run(0, "account", "unblock", owner.Email)
+	d.run(0, "account", "add", "--password-file", d.file("a violin in the rain"))
 	d.run(0, "device", "release", dev.ID)
-	trail := d.run(0, "support", "audit", "--limit", "6")
-	for _, action := range []string{"device-lost", "found", "account-blocked", "account-unblocked", "without a case, on a service of dev"} {
+	trail := d.run(0, "support", "audit", "--limit", "7")
+	for _, action := range []string{"account-added", "device-lost", "found", "account-blocked", "account-unblocked", "without a case, on a service of dev"} {
 		if !strings.Contains(trail, action) {
 			t.Errorf("the trail does not say %q:\n%s", action, trail)
 		}

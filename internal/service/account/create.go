@@ -66,8 +66,10 @@ func (s *Service) Create(ctx context.Context, n NewAccount) (Account, error) {
 				return err
 			}
 		}
-		a, err = load(tx, id)
-		return err
+		if a, err = load(tx, id); err != nil {
+			return err
+		}
+		return s.note(ctx, tx, id, "account-added", "")
 	})
 	return a, err
 }

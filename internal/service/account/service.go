@@ -78,7 +78,7 @@ type Service struct {
 }
 
 // Noted returns the service for the hands of staff: fn is called in the transaction
-// of each block, unblock and deletion, with its name and what there is to say of it.
+// of each account made, block, unblock and deletion, with its name and what there is to say of it.
 func (s *Service) Noted(fn func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error) *Service {
 	out := *s
 	out.noted = fn

@@ -77,6 +77,42 @@ func (w *world) exec(query string, args ...any) {
 	}
 }
 
+// TestATrailOfAnEarlierVersionGoesOnWhole begins with entries as this program wrote them
+// before it noted sign-ins: their hashes are of then.
+func TestATrailOfAnEarlierVersionGoesOnWhole(t *testing.T) {
+	w := newWorld(t)
+	const first, second = "b70036a975dab71e309de90aa9b76a517cdc22c191d83da7f3916fea356c3de0", "99eccf8abef7798d41f65456b029a3ebc7d436f9dcf4851d9e2f79337f997482"
+	w.exec(`INSERT INTO audit_entries (number, at, actor, action, case_number, account_id, device_id, detail, previous, hash)
+VALUES (1, 1932962828000, 'console', 'staff-added', '', '', '', 'alice, agent', '', $1),
+(2, 1932962829000, 'alice', 'case-opened', '482-177-359', '1234567890', '7K2M-0QXA-9TBD', '', $1, $2)`, first, second)
+	signed, err := w.ring.Sign(audit.Head{Number: 2, Hash: second, Time: 1932962829}, audit.TypeHead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.exec(`UPDATE audit_head SET number = 2, hash = $1, signed = $2`, second, signed)
+	kept := w.verify("")
+	if !kept.Whole() || kept.Entries != 2 {
+		t.Fatalf("%+v", kept)
+	}
+	for _, e := range []audit.Entry{
+		{Actor: audit.Nobody, Action: "staff-refused", Detail: "a name that nobody has, at the console"}, {Actor: "alice", Action: "staff-signed-in"},
+	} {
+		if err := w.log.Record(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.log.Touch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.verify(kept.Head); !r.Whole() || r.Entries != 4 {
+		t.Errorf("%+v", r)
+	}
+	w.exec(`UPDATE audit_entries SET actor = 'alice' WHERE number = 3`)
+	if r := w.verify(""); r.Whole() {
+		t.Error("an attempt that was put on somebody is not noticed")
+	}
+}
+
 func (w *world) verify(kept string) audit.Report {
 	w.t.Helper()
 	trusted, err := w.ring.Trusted()

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -66,10 +67,12 @@ func (c *deviceCommands) lost() *cobra.Command {
 	var message, contact string
 	cmd := c.command("lost DEVICE-ID [--message TEXT] [--contact TEXT]", "Mark a device lost: it locks at its next contact",
 		func(ctx context.Context, s *service, id string) error {
-			if _, err := s.devices.Lose(ctx, id, message, contact); err != nil {
-				return err
-			}
-			return s.trail.Record(ctx, audit.Entry{Actor: audit.Console, Action: "device-lost", Device: id})
+			return s.db.Tx(ctx, func(tx *sql.Tx) error {
+				if _, err := s.devices.LoseLink(ctx, tx, id, message, contact); err != nil {
+					return err
+				}
+				return s.trail.Append(ctx, tx, audit.Entry{Actor: audit.Console, Action: "device-lost", Device: id})
+			})
 		})
 	cmd.Flags().StringVar(&message, "message", "", "what the finder reads, at most 500 characters")
 	cmd.Flags().StringVar(&contact, "contact", "", "how the finder reaches the owner, at most 200 characters")

@@ -63,13 +63,31 @@ func (r *Registry) Lose(ctx context.Context, deviceID, message, contact string) 
 }
 
 func (r *Registry) lose(ctx context.Context, deviceID, message, contact string, may func(Link) error) (Link, error) {
+	with, err := losing(message, contact)
+	if err != nil {
+		return Link{}, err
+	}
+	return r.apply(ctx, deviceID, Lose, NoticeLost, may, with)
+}
+
+// LoseLink is Lose within a transaction.
+func (r *Registry) LoseLink(ctx context.Context, tx *sql.Tx, deviceID, message, contact string) (Link, error) {
+	with, err := losing(message, contact)
+	if err != nil {
+		return Link{}, err
+	}
+	return r.applyIn(ctx, tx, deviceID, Lose, NoticeLost, anyones, with)
+}
+
+// losing is what Lose writes on a link.
+func losing(message, contact string) (func(*Link), error) {
 	switch {
 	case !utf8.ValidString(message) || utf8.RuneCountInString(message) > MaxLostMessage:
-		return Link{}, fault.Newf(fault.InvalidArgument, "The message is longer than %d characters.", MaxLostMessage)
+		return nil, fault.Newf(fault.InvalidArgument, "The message is longer than %d characters.", MaxLostMessage)
 	case !utf8.ValidString(contact) || utf8.RuneCountInString(contact) > MaxLostContact:
-		return Link{}, fault.Newf(fault.InvalidArgument, "The contact is longer than %d characters.", MaxLostContact)
+		return nil, fault.Newf(fault.InvalidArgument, "The contact is longer than %d characters.", MaxLostContact)
 	}
-	return r.apply(ctx, deviceID, Lose, NoticeLost, may, func(l *Link) { l.LostMessage, l.LostContact = message, contact })
+	return func(l *Link) { l.LostMessage, l.LostContact = message, contact }, nil
 }
 
 // Find ends the message of a lost device, or is fault.NotLinked or, for one that

@@ -112,8 +112,8 @@ func (p *Portal) staffSignIn(w http.ResponseWriter, r *http.Request) {
 	redirect(w, r, "/staff/cases", "")
 }
 
-func (p *Portal) staffSignOut(w http.ResponseWriter, r *http.Request, _ staff.Member) {
-	if err := p.Staff.End(r.Context(), staffToken(r)); err != nil {
+func (p *Portal) staffSignOut(w http.ResponseWriter, r *http.Request, m staff.Member) {
+	if err := p.Staff.End(r.Context(), m, staffToken(r)); err != nil {
 		p.fail(w, r, err)
 		return
 	}

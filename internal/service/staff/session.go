@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/audit"
 )
 
 // How long a session lasts: a shift, and half an hour without a request (OWASP
@@ -66,9 +67,18 @@ WHERE e.token_hash = $1 AND e.expires_at > $2 AND e.seen_at > $3 AND s.disabled_
 	return m, wrap("look up a session", err)
 }
 
-// End ends the session of a token.
-func (s *Service) End(ctx context.Context, token string) error {
-	return s.exec(ctx, `DELETE FROM staff_sessions WHERE token_hash = $1`, hashOf(token))
+// End signs a member out whose session a token opens.
+func (s *Service) End(ctx context.Context, m Member, token string) error {
+	return wrap("end a session", s.db.Tx(ctx, func(tx *sql.Tx) error {
+		r, err := tx.ExecContext(ctx, `DELETE FROM staff_sessions WHERE token_hash = $1 AND staff_id = $2`, hashOf(token), m.ID)
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return s.audit.Append(ctx, tx, audit.Entry{Actor: m.Name, Action: "staff-signed-out"})
+	}))
 }
 
 // Sweep removes the sessions that have ended.

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -110,7 +109,7 @@ func checkName(name string) error {
 	if !names.MatchString(name) {
 		return fault.Newf(fault.InvalidArgument, "%q is no name for a member of staff: 2 to 32 of a-z, 0-9, '.', '_' and '-', a letter first.", cut(name))
 	}
-	if name == audit.Console || name == audit.Device || name == audit.Owner {
+	if name == audit.Console || name == audit.Device || name == audit.Owner || name == audit.Nobody {
 		return fault.Newf(fault.InvalidArgument, "The name %q means something else in the audit trail.", name)
 	}
 	return nil
@@ -231,78 +230,6 @@ func (s *Service) List(ctx context.Context) ([]Member, error) {
 	return out, wrap("read the staff", err)
 }
 
-// Proof is what a member proves themselves by.
-type Proof struct {
-	Name string
-	// Password and Code stay the caller's to wipe.
-	Password, Code accountapi.Secret
-	// Address is where it comes from; the zero Addr is the console.
-	Address netip.Addr
-}
-
-// Authenticate returns the member who has the name, the password and a code of the second factor
-// that was not used before. Errors are faults: InvalidCredentials (counted,
-// whatever was wrong), RateLimited, InvalidArgument (no text), ServiceUnavailable.
-func (s *Service) Authenticate(ctx context.Context, p Proof) (Member, error) {
-	name := account.Storable(strings.ToLower(strings.TrimSpace(p.Name)), 64)
-	guess, err := s.passwords.Guess(ctx, "staff", name, p.Address)
-	if err != nil {
-		return Member{}, err
-	}
-	var m Member
-	var hash, sealed string
-	err = s.db.Read(ctx, func(tx *sql.Tx) (err error) {
-		hash, sealed = "", ""
-		m, err = scan(tx.QueryRowContext(ctx, `SELECT `+columns+`, password_hash, totp_secret FROM staff WHERE name = $1 AND disabled_at = 0`, name), &hash, &sealed)
-		return err
-	})
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return Member{}, wrap("look up a member of staff", err)
-	}
-	right, err := s.passwords.ComparePassword(ctx, hash, p.Password)
-	if err != nil {
-		return Member{}, err
-	}
-	if !right {
-		return Member{}, guess.Wrong()
-	}
-	if ok, err := s.spend(ctx, m, sealed, p.Code); err != nil {
-		return Member{}, err
-	} else if !ok {
-		return Member{}, guess.Wrong()
-	}
-	return m, guess.TakeBack(ctx)
-}
-
-// spend reports whether a code is right, and takes it away.
-func (s *Service) spend(ctx context.Context, m Member, sealed string, code accountapi.Secret) (bool, error) {
-	raw, err := base64.RawStdEncoding.DecodeString(sealed)
-	if err != nil {
-		return false, fmt.Errorf("cannot read a second factor: %w", err)
-	}
-	factor, err := s.seal.Open(nil, nil, raw, []byte(m.ID))
-	if err != nil {
-		return false, fmt.Errorf("cannot open a second factor: it was stored under another service secret: %w", err)
-	}
-	defer clear(factor)
-	// People and apps put a space between the digits.
-	typed := strings.ReplaceAll(string(code), " ", "")
-	spent := false
-	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		var used, disabled int64
-		if err := tx.QueryRowContext(ctx, `SELECT totp_step, disabled_at FROM staff WHERE id = $1`, m.ID).Scan(&used, &disabled); err != nil {
-			return err
-		}
-		step, right := totp.Match(factor, typed, s.now(), used)
-		if spent = right && disabled == 0; !spent {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE staff SET totp_step = $1 WHERE id = $2`, step, m.ID)
-		return err
-	})
-	return spent, wrap("use a code", err)
-}
-
 // wrap gives an error of the database its place; a fault stays as it is.
 func wrap(what string, err error) error {
 	var f *fault.Error
@@ -310,28 +237,4 @@ func wrap(what string, err error) error {
 		return err
 	}
 	return fmt.Errorf("cannot %s: %w", what, err)
-}
-
-// Confirm asks a member who is signed in for the password once more, before what
-// cannot be taken back. Errors are as with Authenticate.
-func (s *Service) Confirm(ctx context.Context, m Member, password accountapi.Secret, from netip.Addr) error {
-	guess, err := s.passwords.Guess(ctx, "staff", m.Name, from)
-	if err != nil {
-		return err
-	}
-	var hash string
-	err = s.db.Read(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT password_hash FROM staff WHERE id = $1 AND disabled_at = 0`, m.ID).Scan(&hash)
-	})
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return wrap("look up a member of staff", err)
-	}
-	right, err := s.passwords.ComparePassword(ctx, hash, password)
-	if err != nil {
-		return err
-	}
-	if !right {
-		return guess.Wrong()
-	}
-	return guess.TakeBack(ctx)
 }

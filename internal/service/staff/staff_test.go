@@ -221,10 +221,12 @@ func TestADisabledMemberIsOutAtOnce(t *testing.T) {
 func TestASessionEndsByItselfAndWithTheNextSignIn(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
+	var m staff.Member
 	begin := func() string {
 		t.Helper()
 		w.advance(time.Minute)
-		m, err := w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.now())))})
+		var err error
+		m, err = w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.now())))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +261,7 @@ func TestASessionEndsByItselfAndWithTheNextSignIn(t *testing.T) {
 		t.Fatal("a session outlives its shift")
 	}
 	fourth := begin()
-	if err := w.End(t.Context(), fourth); err != nil || alive(fourth) {
+	if err := w.End(t.Context(), m, fourth); err != nil || alive(fourth) {
 		t.Fatal("a session outlives its end")
 	}
 	if err := w.Sweep(t.Context()); err != nil {
@@ -270,7 +272,7 @@ func TestASessionEndsByItselfAndWithTheNextSignIn(t *testing.T) {
 func TestNamesRolesAndPasswordsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.add("alice", staff.Agent)
-	for _, name := range []string{"", "a", "Alice", "1a", "al ice", "al/ice", strings.Repeat("a", 33), "console", "device", "owner", "alice"} {
+	for _, name := range []string{"", "a", "Alice", "1a", "al ice", "al/ice", strings.Repeat("a", 33), "console", "device", "owner", "nobody", "alice"} {
 		_, _, err := w.Add(t.Context(), audit.Console, name, staff.Agent, accountapi.Secret(password))
 		wantFault(t, err, fault.InvalidArgument)
 	}
