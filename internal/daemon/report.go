@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/accountlock/accountlock/internal/bus"
+	"github.com/accountlock/accountlock/internal/flow"
 	"github.com/accountlock/accountlock/internal/lock"
 	"github.com/accountlock/accountlock/internal/record"
 )
@@ -63,8 +64,17 @@ func (r *report) Explain() []bus.Fact {
 		{Name: "account service", Source: "last contact", Details: map[string]string{
 			"connectivity": string(s.Connectivity), "last-check-in": strconv.FormatInt(s.LastCheckIn, 10),
 		}},
+		{Name: "statement", Source: "account service", Details: statedDetails(s.Stated)},
 	}
 	return facts
+}
+
+// statedDetails name no link: anybody may ask why the state is what it is.
+func statedDetails(s flow.Stated) map[string]string {
+	if s.Status == "" {
+		return map[string]string{"status": "none since the start"}
+	}
+	return map[string]string{"status": string(s.Status), "signed": strconv.FormatInt(s.Time, 10), "about-this-record": strconv.FormatBool(s.Taken)}
 }
 
 func (r *report) recordDetails(reading record.Reading) map[string]string {

@@ -98,6 +98,7 @@ func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
 	record := k.record
 	k.mu.Unlock()
 	ev, ok := st.EventFor(record)
+	k.noteStated(st, ok)
 	if !ok {
 		m.log.Warn("ignored a statement about another link or an earlier time", "status", st.Status)
 		return nil
@@ -115,6 +116,22 @@ func (m *Manager) actOn(ctx context.Context, st lock.Statement) error {
 		}
 	}
 	return nil
+}
+
+// Stated is what a statement said, and whether it was one about this device's record:
+// any other changes nothing.
+type Stated struct {
+	Status lock.LinkStatus
+	// Time is when it was signed, in seconds since the epoch.
+	Time  int64
+	Taken bool
+}
+
+// noteStated keeps what a statement said, for Explain.
+func (k *Keeper) noteStated(st lock.Statement, taken bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stated = Stated{Status: st.Status, Time: st.Time, Taken: taken}
 }
 
 // unfit is the verdict on an answer that came, and is not one that can be used.

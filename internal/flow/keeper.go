@@ -57,6 +57,9 @@ type Snapshot struct {
 	Approves bool
 	// Rule is what made the state.
 	Rule string
+	// Stated is the account service's last word; zero before the first one of this
+	// process.
+	Stated Stated
 }
 
 // Keeper holds the status and the record of the running device. Every change
@@ -93,6 +96,7 @@ type Keeper struct {
 	proven  bool
 	conn    Connectivity
 	checked int64
+	stated  Stated
 	// epoch grows with each change; a nonce of an earlier one is dead.
 	epoch uint64
 	// checking ends the check-in that is under way, if one is.
@@ -140,7 +144,7 @@ func (k *Keeper) snapshot() Snapshot {
 	s := Snapshot{
 		Status: k.status, DeviceID: r.DeviceID, AccountID: r.AccountID, Hint: r.Hint,
 		LinkID: r.Link.ID, LinkedAt: r.LinkedAt, Connectivity: k.conn,
-		LastCheckIn: k.checked, Rule: k.rule, HasRecovery: len(r.RecoveryHash) > 0, HasOffline: len(r.OfflineKey) > 0, Approves: !k.noApproval,
+		LastCheckIn: k.checked, Rule: k.rule, Stated: k.stated, HasRecovery: len(r.RecoveryHash) > 0, HasOffline: len(r.OfflineKey) > 0, Approves: !k.noApproval,
 	}
 	if waits := []lock.Wait{r.Wait, r.Attempts.Wait, r.Offline.Attempts.Wait}; slices.ContainsFunc(waits, lock.Wait.Runs) {
 		boot := k.ports.Clock.Boot()

@@ -309,6 +309,7 @@ func outage(e *fault.Error) bool {
 func (m *Manager) conclude(ctx context.Context, op Operation, st lock.Statement) error {
 	k := m.keeper
 	happened := m.happened(op, st)
+	k.noteStated(st, happened)
 	if !happened {
 		// The journal's word opens nothing: what the service signed goes the way of
 		// every statement.

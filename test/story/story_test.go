@@ -73,6 +73,9 @@ func TestFromLinkToUnlink(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantState("locked lost")
+	if d := r.explain("statement"); d["status"] != "lost" || d["signed"] == "" || d["about-this-record"] != "true" {
+		t.Fatalf("Explain says of the statement %v", d)
+	}
 	if m := r.get("LostMessage").Value().(map[string]string); m["message"] != "Please call" || m["contact"] != "+49 30 1" {
 		t.Fatalf("LostMessage is %v", m)
 	}
