@@ -13,7 +13,7 @@ import (
 // named by file.
 func (s *Service) Impostor(t testing.TB, stolen ...string) *Service {
 	t.Helper()
-	other := &Service{dir: t.TempDir(), bin: s.bin, pid: s.pid, Demo: s.Demo}
+	other := &Service{dir: t.TempDir(), bin: s.bin, pid: s.pid, listen: s.listen, Demo: s.Demo}
 	for _, name := range stolen {
 		raw, err := os.ReadFile(filepath.Join(s.dir, name))
 		if err != nil {

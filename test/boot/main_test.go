@@ -80,7 +80,13 @@ func locked(t *testing.T) *boot.Container {
 // unlock opens the device at its screen, as a person at the console does.
 func unlock(t *testing.T, c *boot.Console, who boot.Person) {
 	t.Helper()
-	at := c.Await(t, 0, "Type the password of the account", 30*time.Second)
+	unlockAfter(t, c, 0, who)
+}
+
+// unlockAfter does so at what the screen shows after the mark.
+func unlockAfter(t *testing.T, c *boot.Console, from int, who boot.Person) {
+	t.Helper()
+	at := c.Await(t, from, "Type the password of the account", 30*time.Second)
 	key := func(keys string) {
 		c.Look()
 		c.Type(t, keys+"\r")
@@ -104,6 +110,10 @@ func shut(t *testing.T, d device, reason string) {
 	settles(d, "accountlock-locked.target")
 	if got := says(d); got != "locked "+reason {
 		t.Fatalf("the gate says %q and not that it is locked, %s\n%s", got, reason, d.State())
+	}
+	// What the gate itself has found, confined as its unit is.
+	if found, _ := d.Sh("cat /run/accountlock/locked"); strings.TrimSpace(found) != reason {
+		t.Fatalf("at boot the gate found %q and not %s\n%s", found, reason, d.State())
 	}
 	boot.NobodyGetsIn(t, d)
 }

@@ -3,16 +3,12 @@
 package boot_test
 
 import (
-	"database/sql"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver
 
 	"github.com/accountlock/accountlock/test/boot"
 )
@@ -164,98 +160,6 @@ func settlesWithoutAGate(c *boot.Container) {
 		out, _ := c.Sh("systemctl is-active graphical.target; systemctl list-jobs --no-pager")
 		return out == "active\nNo jobs running.\n"
 	})
-}
-
-// newer makes the package again under a higher version.
-func newer(t *testing.T) string {
-	t.Helper()
-	root, out := t.TempDir(), filepath.Join(t.TempDir(), "newer.deb")
-	host(t, "dpkg-deb", "-R", boot.Deb(t, "accountlock"), root)
-	host(t, "sed", "-i", "s/^Version: .*/Version: 99.0-1/", filepath.Join(root, "DEBIAN/control"))
-	host(t, "dpkg-deb", "-b", "-Zgzip", "-z1", "--root-owner-group", root, out)
-	return out
-}
-
-// pending counts the operations in the device's journal that are not over, and
-// begin notes one as a daemon does that ends right after. The device is off.
-func journal(t *testing.T, c *boot.Container, do func(db *sql.DB) error) {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+c.Root("var/lib/accountlock/journal.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(do(db), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func pending(t *testing.T, c *boot.Container) (n int) {
-	t.Helper()
-	journal(t, c, func(db *sql.DB) error {
-		return db.QueryRow("SELECT count(*) FROM operations WHERE outcome = ''").Scan(&n)
-	})
-	return n
-}
-
-// A sign-out was noted, and the account service has not been heard since; then the
-// package is upgraded, twice, on the running device.
-func TestAnUpgradeInTheMiddleOfAnOperationLosesNothing(t *testing.T) {
-	t.Parallel()
-	c := linked(t)
-	c.Service.Stop(t)
-	journal(t, c, func(db *sql.DB) error {
-		_, err := db.Exec("INSERT INTO operations (flow_id, kind, link_id, begun_at) VALUES ('b2ZmbGluZS1zaWduLW91dA', 'sign-out', ?, ?)", c.LinkID(), time.Now().Unix())
-		return err
-	})
-	raw, err := os.ReadFile(newer(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(c.Persist("newer.deb"), raw, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c.Boot()
-	opened(t, c)
-	c.Must("accountlockctl status")
-	gate := c.Must("systemctl show -p ActiveEnterTimestampMonotonic accountlock-gate.service")
-	for _, from := range []string{"older", "same"} {
-		before := c.Must("systemctl show -p MainPID accountlockd.service")
-		if out, code := c.Sh("dpkg -i /persist/newer.deb"); code != 0 {
-			t.Fatalf("the upgrade from the %s version failed: %s", from, out)
-		}
-		if after := c.Must("systemctl show -p MainPID accountlockd.service"); after == before {
-			t.Error("the daemon of before the upgrade runs on")
-		}
-		// Nobody was shut out, and the gate was left alone.
-		opened(t, c)
-		if got := says(c); got != "open linked" {
-			t.Errorf("after the upgrade the gate says %q", got)
-		}
-	}
-	if after := c.Must("systemctl show -p ActiveEnterTimestampMonotonic accountlock-gate.service"); after != gate {
-		t.Errorf("the gate was started again: %s, and before %s", after, gate)
-	}
-	c.Cut()
-	if n := pending(t, c); n != 1 {
-		t.Fatalf("after the upgrade %d operations are pending", n)
-	}
-
-	// The service is back; it never heard of the sign-out, and its word is that the
-	// device is linked.
-	c.Service.Start(t)
-	c.Boot()
-	opened(t, c)
-	c.Must("accountlockctl status")
-	c.Must("accountlockctl check-in")
-	c.PowerOff()
-	if n := pending(t, c); n != 0 {
-		t.Errorf("%d operations are pending still", n)
-	}
-	c.Boot()
-	opened(t, c)
-	if got := says(c); got != "open linked" {
-		t.Errorf("at the end the gate says %q", got)
-	}
 }
 
 // apk itself is no package of Debian's: its archive is looked at.

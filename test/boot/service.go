@@ -4,6 +4,7 @@ package boot
 
 import (
 	"bufio"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,19 +21,25 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite" // the driver
 )
 
 // serviceHost is where the account service is reached: an address of the
 // network namespace's own (RFC 5737).
-const serviceHost = "192.0.2.10"
+const (
+	serviceHost    = "192.0.2.10"
+	serviceAddress = serviceHost + ":8443"
+)
 
 // Service is an account service and the network it shares with one device.
 type Service struct {
-	dir  string
-	bin  string
-	pid  int // of what keeps the network namespace
-	cmd  *exec.Cmd
-	Demo Demo
+	dir string
+	bin string
+	pid int // of what keeps the network namespace
+	cmd *exec.Cmd
+	// listen is where the account service listens.
+	listen string
+	Demo   Demo
 	// Store is what the devices' `[record] store` names.
 	Store string
 }
@@ -59,7 +66,7 @@ func NewService(t testing.TB) *Service {
 // newService starts an account service with what is in the folder.
 func newService(t testing.TB, dir string) *Service {
 	t.Helper()
-	s := &Service{dir: dir, bin: os.Getenv("ACCOUNTLOCK_BIN"), Store: "file:/persist/accountlock/record"}
+	s := &Service{dir: dir, bin: os.Getenv("ACCOUNTLOCK_BIN"), listen: serviceAddress, Store: "file:/persist/accountlock/record"}
 	s.pid = network(t, "ip link set lo up && ip address add "+serviceHost+"/32 dev lo")
 	s.Start(t)
 	raw, err := os.ReadFile(filepath.Join(s.dir, "demo.json"))
@@ -98,7 +105,7 @@ func (s *Service) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.cmd = s.enter(filepath.Join(s.bin, "accountlock-server"), "dev", "--listen", serviceHost+":8443", "--data", s.dir)
+	s.cmd = s.enter(filepath.Join(s.bin, "accountlock-server"), "dev", "--listen", s.listen, "--data", s.dir)
 	s.cmd.Stderr = log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -131,6 +138,33 @@ func (s *Service) Stall(t testing.TB) (resume func()) {
 func (s *Service) Admin(t testing.TB, args ...string) string {
 	t.Helper()
 	return run(t, filepath.Join(s.bin, "accountlock-server"), append(args, "--data", s.dir)...)
+}
+
+// Query asks the account service's database for one row.
+func (s *Service) Query(t testing.TB, query string, args []any, to ...any) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, "accounts.db")+"?mode=ro&_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.QueryRow(query, args...).Scan(to...), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Letters counts those of the subject that the account service has sent.
+func (s *Service) Letters(t testing.TB, subject string) (n int) {
+	t.Helper()
+	sent, err := filepath.Glob(filepath.Join(s.dir, "outbox", "*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range sent {
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), "\nSubject: "+subject+"\n") {
+			n++
+		}
+	}
+	return n
 }
 
 // enter returns a command that runs in the network namespace.
