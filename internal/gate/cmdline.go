@@ -25,17 +25,37 @@ type bootWords struct {
 // readBootWords reads PID 1's command line as systemd does: the kernel's, but in a
 // container PID 1's own arguments alone (proc_cmdline(), kernel-command-line(7)).
 // Arguments are looked at outside of a container too, since the kernel hands
-// what follows `--` to PID 1. What cannot be read says nothing: the static drop-ins
-// stand whatever was asked for.
+// what follows `--` to PID 1. From the command line too the kernel fills PID 1's
+// environment, where two variables stand in for it and for the UEFI variable
+// SystemdOptions, and one makes it an initrd's (ENVIRONMENT.md of systemd). What cannot
+// be read says nothing: the static drop-ins stand whatever was asked for.
 func readBootWords(root string, container bool) bootWords {
-	var words []string
-	if !container {
-		text, _ := os.ReadFile(filepath.Join(root, "proc/cmdline"))
-		words = splitWords(string(text))
+	read := func(name string) string {
+		text, _ := os.ReadFile(filepath.Join(root, name))
+		return string(text)
 	}
-	text, _ := os.ReadFile(filepath.Join(root, "proc/1/cmdline"))
-	if args := strings.Split(string(text), "\x00"); len(args) > 1 {
+	line, options, initrd := "", "", false
+	if !container {
+		line = read("proc/cmdline")
+	}
+	for assignment := range strings.SplitSeq(read("proc/1/environ"), "\x00") {
+		switch name, value, _ := strings.Cut(assignment, "="); name {
+		case "SYSTEMD_PROC_CMDLINE":
+			line = value
+		case "SYSTEMD_EFI_OPTIONS":
+			options = value
+		case "SYSTEMD_IN_INITRD":
+			initrd = true
+		}
+	}
+	words := append(splitWords(options), splitWords(line)...)
+	if args := strings.Split(read("proc/1/cmdline"), "\x00"); len(args) > 1 {
 		words = append(words, args[1:]...)
+	}
+	if initrd {
+		for i, word := range words {
+			words[i] = strings.TrimPrefix(word, "rd.")
+		}
 	}
 	return parseBootWords(words)
 }

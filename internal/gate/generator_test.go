@@ -140,6 +140,13 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"in-a-container-the-hosts-command-line-is-not-ours", map[string]string{
 			"proc/cmdline": "systemd.unit=rescue.target", "proc/1/cmdline": "/sbin/init\x00single\x00",
 		}, true, provisioned(), nil},
+		{"pid-1s-environment-stands-in-for-the-command-line", map[string]string{
+			"proc/cmdline":   "systemd.unit=rescue.target",
+			"proc/1/environ": "HOME=/\x00SYSTEMD_EFI_OPTIONS=systemd.wants=first systemd.unit=good.service\x00SYSTEMD_PROC_CMDLINE=systemd.mask=accountlock-gate.service systemd.unit=evil.service\x00",
+		}, false, provisioned(), nil},
+		{"pid-1-takes-itself-for-an-initrds", map[string]string{
+			"proc/cmdline": "rd.systemd.wants=evil rd.systemd.unit=rescue.target", "proc/1/environ": "SYSTEMD_IN_INITRD=1\x00",
+		}, false, provisioned(), nil},
 		{"a-usb-gadget-brings-a-shell", map[string]string{
 			"etc/systemd/system/usb-gadget.target.wants/serial-getty@ttyGS0.service": "->/usr/lib/systemd/system/serial-getty@.service",
 			"usr/lib/systemd/system/usb-gadget.target.wants/adbd.service":            "->../adbd.service",
