@@ -161,10 +161,15 @@ func userOf(t testing.TB, passwd, name string) (uid, gid int) {
 }
 
 // With sets the kernel's command line for the next boots: what PID 1 finds among
-// its arguments or, as the kernel does it, in its environment.
+// its arguments or, as the kernel does it, in its environment. What follows `--` are
+// arguments whatever they look like.
 func (c *Container) With(words ...string) *Container {
 	c.args, c.setenv = nil, nil
-	for _, word := range words {
+	for i, word := range words {
+		if word == "--" {
+			c.args = append(c.args, words[i+1:]...)
+			break
+		}
 		if name, _, assigned := strings.Cut(word, "="); assigned && !strings.Contains(name, ".") {
 			c.setenv = append(c.setenv, "--setenv="+word)
 		} else {
@@ -233,7 +238,7 @@ func (c *Container) Boot() {
 			--network-namespace-path="$NETNS" --bind="$PERSIST:/persist" "$@"`
 	args := []string{"--mount", "--propagation", "private", "--", "bash", "-c", script, "bash"}
 	args = append(append(append(args, c.options...), c.readOnly...), c.setenv...)
-	args = append(append(args, "--boot"), c.args...)
+	args = append(append(args, "--boot", "--"), c.args...)
 	c.cmd = exec.Command("unshare", args...)
 	c.cmd.Env = append(os.Environ(), "NAME="+c.name, "ROOT="+c.path("root"), "PERSIST="+c.path("persist"), "NETNS="+c.netns, "TERM=vt220")
 	c.cmd.Env = append(c.cmd.Env, c.env...)

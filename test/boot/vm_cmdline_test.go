@@ -30,6 +30,9 @@ const (
 	isGraphical = "systemctl -q is-active graphical.target"
 	// What a mask is written for: that the boot goes on.
 	goesOn = isMultiUser
+	// A service of the vendor's that no drop-in of the package knows by name.
+	vendors   = "vendors-own"
+	isVendors = "systemctl -q is-active " + vendors + ".service"
 )
 
 var spells = []spell{
@@ -62,6 +65,14 @@ var spells = []spell{
 	{words: "SYSTEMD_UNIT_PATH=/usr/lib/systemd/system systemd.unit=multi-user.target", gives: goesOn},
 	{words: "SYSTEMD_GENERATOR_PATH=/var/empty", gives: goesOn},
 	{words: "SYSTEMD_GENERATOR_PATH=/var/empty systemd.unit=rescue.target", gives: isRescue},
+	{words: "systemd.mask=accountlock-gate.service systemd.wants=" + vendors, gives: isVendors, dark: true},
+	{words: "-- --uni=rescue.target", gives: isRescue},
+	{words: "systemd.wants=" + vendors, gives: isVendors},
+	{words: "SYSTEMD_PROC_CMDLINE=systemd.unit=" + vendors + ".service", gives: isVendors},
+	{words: `"SYSTEMD_PROC_CMDLINE=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
+	{words: `"SYSTEMD_EFI_OPTIONS=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
+	{words: "SYSTEMD_IN_INITRD=1", gives: goesOn},
+	{words: "SYSTEMD_IN_INITRD=1 rd.systemd.mask=accountlock-gate.service rd.systemd.wants=" + vendors, gives: isVendors, dark: true},
 	{words: "systemd.setenv=STATE_DIRECTORY=/persist/accountlock systemd.setenv=RUNTIME_DIRECTORY=/tmp", gives: goesOn},
 }
 
@@ -72,7 +83,7 @@ func TestNoWordOnTheCommandLineOpensALockedDevice(t *testing.T) {
 	for _, one := range spells {
 		t.Run(one.words, func(t *testing.T) {
 			defer c.In(t)()
-			c.With(strings.Fields(one.words)...)
+			c.With(split(one.words)...)
 			c.Boot()
 			defer c.Cut()
 			withstands(t, c, one)
@@ -93,7 +104,7 @@ func TestTheWordsOnTheCommandLineWorkForTheOwnerOfAnOpenDevice(t *testing.T) {
 		}
 		t.Run(one.words, func(t *testing.T) {
 			defer c.In(t)()
-			c.With(strings.Fields(one.words)...)
+			c.With(split(one.words)...)
 			c.Boot()
 			defer c.Cut()
 			c.Until(one.gives, 60*time.Second, func() bool {
@@ -105,10 +116,22 @@ func TestTheWordsOnTheCommandLineWorkForTheOwnerOfAnOpenDevice(t *testing.T) {
 	}
 }
 
+// split splits a command line at blanks outside of quotes.
+func split(words string) []string {
+	quoted := false
+	return strings.FieldsFunc(words, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return r == '"' || r == ' ' && !quoted
+	})
+}
+
 // putThief gives `systemd.run=` something to run that leaves a trace.
 func putThief(t *testing.T, c *boot.Container) {
 	t.Helper()
 	boot.WriteFile(t, c.Root("usr/lib/thief"), "#!/bin/sh\ntouch /run/thief\n", 0o755)
+	boot.WriteFile(t, c.Root("usr/lib/systemd/system/"+vendors+".service"), "[Service]\nExecStart=/usr/bin/sleep infinity\n", 0o644)
 }
 
 // withstands asserts that the words gave the thief nothing.
