@@ -22,6 +22,7 @@ import (
 )
 
 func TestDevLeavesWhatADeviceNeeds(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	p := start(t, "dev", "--data", dir, "--listen", "127.0.0.1:0", "--log-level", "debug")
 	who := demo(t, dir)
@@ -140,6 +141,7 @@ func linkWith(t *testing.T, d *apitest.Device, identifier, password string) {
 }
 
 func TestDevKeepsEverythingOnAUsedFolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, "dev", "--data", dir, "--listen", "127.0.0.1:0")
 	who := demo(t, dir)
@@ -170,6 +172,7 @@ func TestDevKeepsEverythingOnAUsedFolder(t *testing.T) {
 }
 
 func TestConsoleCommandsWorkWhileTheServerRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, "dev", "--data", dir, "--listen", "127.0.0.1:0")
 	who := demo(t, dir)
@@ -278,14 +281,4 @@ func deviceFile(t *testing.T, b []byte) (f keys.DeviceFile) {
 		t.Fatal(err)
 	}
 	return f
-}
-
-func statusOf(t *testing.T, d *apitest.Device) accountapi.ClaimsStatus {
-	t.Helper()
-	a := d.Post(t, "/v1/devices/"+d.ID+"/statement", accountapi.StatementRequest{Nonce: apitest.NewNonce()})
-	var word accountapi.StatementResponse
-	if err := json.Unmarshal(a.Body, &word); err != nil {
-		t.Fatalf("%v: %s", err, a.Body)
-	}
-	return *claimsOf(t, word.Statement).Status
 }

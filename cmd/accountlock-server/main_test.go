@@ -46,7 +46,8 @@ type program struct {
 
 func command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...) // this very program
-	cmd.Env = append(os.Environ(), beMain+"=1")
+	// The race detector waits a second at the end of each for races that are left.
+	cmd.Env = append(os.Environ(), beMain+"=1", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	return cmd
 }
 
@@ -180,4 +181,19 @@ func followFrom(t *testing.T, image keys.DeviceFile, tokens []string) accountapi
 		set = next
 	}
 	return set
+}
+
+func statement(t *testing.T, d *apitest.Device) string {
+	t.Helper()
+	a := d.Post(t, "/v1/devices/"+d.ID+"/statement", accountapi.StatementRequest{Nonce: apitest.NewNonce()})
+	var word accountapi.StatementResponse
+	if err := json.Unmarshal(a.Body, &word); err != nil {
+		t.Fatalf("%v: %s", err, a.Body)
+	}
+	return word.Statement
+}
+
+func statusOf(t *testing.T, d *apitest.Device) accountapi.ClaimsStatus {
+	t.Helper()
+	return *claimsOf(t, statement(t, d)).Status
 }

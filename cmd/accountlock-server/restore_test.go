@@ -11,6 +11,7 @@ import (
 )
 
 func TestAFolderFromABackupIsMadeFitToBeServed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, "dev", "--data", dir, "--listen", "127.0.0.1:0")
 	who := demo(t, dir)

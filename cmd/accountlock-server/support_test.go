@@ -76,6 +76,7 @@ func (d *desk) exec(query string) {
 }
 
 func TestTheConsoleSaysWhoChangedTheAuditTrail(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	added := d.run(0, "support", "staff", "add", "alice", "--password-file", d.file(staffPassword), "--json")
 	var member struct {
@@ -152,6 +153,7 @@ func (m *member) run(code int, args ...string) string {
 }
 
 func TestTheConsoleReleasesADeviceInACaseAlone(t *testing.T) {
+	t.Parallel()
 	d := &desk{t, t.TempDir()}
 	p := start(t, "dev", "--data", d.dir, "--listen", "127.0.0.1:0")
 	owner := demo(t, d.dir)

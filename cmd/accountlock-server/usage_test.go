@@ -11,6 +11,7 @@ import (
 )
 
 func TestWrongUse(t *testing.T) {
+	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "missing")
 	empty := t.TempDir()
 	for name, c := range map[string]struct {
@@ -52,6 +53,7 @@ func TestWrongUse(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
+	t.Parallel()
 	// A folder of dev has all the files that serve needs but a server's key.
 	dir := t.TempDir()
 	dev := start(t, "dev", "--data", dir, "--listen", "127.0.0.1:0")
