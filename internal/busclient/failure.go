@@ -104,7 +104,7 @@ func AsFailure(err error) *Failure {
 	case errors.Is(err, context.Canceled):
 		return Cancelled("It was cancelled.", "Begin again when you are ready.")
 	case errors.Is(err, context.DeadlineExceeded):
-		return Unavailable(BusErrorPrefix+"NoReply", "accountlockd did not answer in time.")
+		return Unavailable(BusErrorPrefix+"NoReply", "The device's account check (accountlockd) did not answer in time.")
 	case errors.Is(err, dbus.ErrClosed):
 		return Unavailable(BusErrorPrefix+"Disconnected", "The system bus closed the connection.")
 	}
@@ -146,9 +146,9 @@ func fromElsewhere(f *Failure) *Failure {
 		f.Message = "The system bus does not let you do this."
 		f.Remedy = fault.New(fault.NotAuthorized, nil).Remedy
 	case Unreachable(f.Name):
-		f.Message = "accountlockd does not run, and could not be started."
+		f.Message = "The device's account check (accountlockd) does not run, and could not be started."
 		if strings.HasSuffix(f.Name, ".NoReply") || strings.HasSuffix(f.Name, ".Disconnected") {
-			f.Message = "accountlockd stopped before it answered."
+			f.Message = "The device's account check (accountlockd) stopped before it answered."
 		}
 		f.Remedy = Unavailable("", "").Remedy
 	default:

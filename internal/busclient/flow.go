@@ -102,7 +102,7 @@ func (c *Client) Begin(ctx context.Context, method string, options map[string]db
 		return nil, err
 	}
 	if f.owner == "" {
-		return nil, Unavailable(BusErrorPrefix+"NameHasNoOwner", "accountlockd stopped before it answered.")
+		return nil, Unavailable(BusErrorPrefix+"NameHasNoOwner", "The device's account check (accountlockd) stopped before it answered.")
 	}
 	return f, nil
 }
@@ -134,7 +134,7 @@ func Gone(err error) error {
 	case BusErrorPrefix + "UnknownObject", BusErrorPrefix + "NoSuchObject", BusErrorPrefix + "UnknownMethod", BusErrorPrefix + "UnknownInterface":
 		return Failed(fault.Timeout, "The flow has ended.", "")
 	case BusErrorPrefix + "NameHasNoOwner", BusErrorPrefix + "ServiceUnknown", BusErrorPrefix + "NoReply":
-		f.Message = "accountlockd stopped."
+		f.Message = "The device's account check (accountlockd) stopped."
 		f.Remedy = "What has begun is carried to its end once it runs again; see accountlockctl status."
 	}
 	return f

@@ -273,7 +273,7 @@ func TestADaemonThatDiesDuringALinkLeavesTheCodeToItsOwner(t *testing.T) {
 				args, want = append(args, "--json"), `"recovery_code":"`+recoveryCode
 			}
 			code := s.run(args...)
-			if code != ctl.ExitUnavailable || !strings.Contains(s.screen.String(), "accountlockd stopped") || !strings.Contains(s.stdout.String(), want) {
+			if code != ctl.ExitUnavailable || !strings.Contains(s.screen.String(), "(accountlockd) stopped") || !strings.Contains(s.stdout.String(), want) {
 				t.Errorf("exit %d:\n%s", code, s.screen.String())
 			}
 		})

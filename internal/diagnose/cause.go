@@ -57,7 +57,7 @@ type Entry struct {
 const (
 	chooseNetwork = "Choose a network, or use a way that needs none: the recovery code or an offline code."
 	notYou        = "This is not a password problem, and nothing was sent: change to another network and try again."
-	byItself      = "Nothing is wrong with your password. The device asks again by itself, at least once a minute; Connectivity says when there is an answer."
+	byItself      = "Nothing is wrong with your password. The device asks again by itself, at least once a minute."
 	askVendor     = "Nothing is wrong with your password. Ask support: the device and the account service must be brought in step."
 )
 

@@ -38,7 +38,7 @@ var texts = map[Code]text{
 	Locked:             {"The device is locked.", "Unlock it with its owner's account first."},
 	NotLinked:          {"No account is signed in on this device.", "Link an account first."},
 	AlreadyLinked:      {"An account is already signed in on this device.", "Sign it out or unlink the device first."},
-	WrongStep:          {"The flow is not waiting for this answer.", "Read the flow's current step and answer that."},
+	WrongStep:          {"This answer is not the one that is asked for now.", "Look at what is asked for now, and answer that."},
 	TooManyFlows:       {"Too many flows are open.", "Finish or cancel one, then begin again."},
 	InvalidArgument:    {"The request holds something that is not understood.", "Correct it and send it again."},
 	NotAuthorized:      {"This needs an authorisation that was not given.", "Authenticate as an administrator, or ask one."},

@@ -56,7 +56,7 @@ func (f *Flow) handle(ctx context.Context, step Step, a answer) error {
 func (f *Flow) identify(ctx context.Context, a answer) error {
 	hint := f.m.keeper.Snapshot().Hint
 	if a.identifier == "" && hint == "" {
-		return fault.Newf(fault.InvalidArgument, "The identifier is empty, and this device knows none that could be meant.")
+		return fault.Newf(fault.InvalidArgument, "Nothing was typed, and this device knows no account that could be meant.")
 	}
 	f.identifier, f.useHint, f.told = a.identifier, a.identifier == "", false
 	if f.recovering {

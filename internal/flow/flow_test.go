@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -398,6 +399,25 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 	}
 	wantCode(t, f.Cancel(), fault.WrongStep)
 	wantCode(t, f.Submit(ctx, flow.Input{"password": secret.Bytes("x")}), fault.WrongStep)
+}
+
+func TestWhatCannotBeTakenIsSaidInWordsOfWhoTypedIt(t *testing.T) {
+	_, d := locked(t)
+	f := begin(t, d, lock.KindUnlock)
+	long := strings.Repeat("x", 2000)
+	say := func(want string, in flow.Input) {
+		t.Helper()
+		if e := wantCode(t, f.Submit(t.Context(), in), fault.InvalidArgument); e.Message != want || e.Counted {
+			t.Errorf("it says %q, counted %v", e.Message, e.Counted)
+		}
+	}
+	say("What was typed is too long.", flow.Input{"identifier": long})
+	if err := f.Submit(t.Context(), flow.Input{"identifier": ownID}); err != nil {
+		t.Fatal(err)
+	}
+	say("What was typed is too long.", flow.Input{"password": secret.Bytes(long)})
+	say("What was typed holds characters that cannot be read.", flow.Input{"password": secret.Bytes{'a', 0xff}})
+	say("The password is empty.", flow.Input{"password": secret.Bytes{}})
 }
 
 func TestChoosingThePasswordAgainInASignOutStillMeansTheLinkedAccount(t *testing.T) {

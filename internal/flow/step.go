@@ -180,8 +180,11 @@ func (a *answer) take(step Step, key string, want int, v any) error {
 		if step == StepOffline {
 			limit = maxTicket
 		}
-		if len(b) > limit || !utf8.Valid(b) {
-			return fault.Newf(fault.InvalidArgument, "The answer %q must be UTF-8 of at most %d bytes.", key, limit)
+		switch {
+		case len(b) > limit:
+			return tooLong()
+		case !utf8.Valid(b):
+			return fault.Newf(fault.InvalidArgument, "What was typed holds characters that cannot be read.")
 		}
 		switch key {
 		case "password":
@@ -197,20 +200,22 @@ func (a *answer) take(step Step, key string, want int, v any) error {
 	return nil
 }
 
+// tooLong is said to whoever typed it: the bounds of docs/dbus.md are beyond whatever a
+// person would type.
+func tooLong() error { return fault.Newf(fault.InvalidArgument, "What was typed is too long.") }
+
 // complete refuses an answer that lacks what the step cannot do without.
 func (a *answer) complete(step Step, in Input) error {
 	_, confirmed := in["confirm"]
 	switch {
-	case len(a.identifier) > maxIdentifier:
-		return fault.Newf(fault.InvalidArgument, "The identifier is longer than %d bytes.", maxIdentifier)
-	case len(a.captcha) > maxCaptcha:
-		return fault.Newf(fault.InvalidArgument, "The captcha's answer is longer than %d bytes.", maxCaptcha)
+	case len(a.identifier) > maxIdentifier, len(a.captcha) > maxCaptcha:
+		return tooLong()
 	case (step == StepPassword || step == StepNew) && len(a.password) == 0:
 		return fault.Newf(fault.InvalidArgument, "The password is empty.")
 	case (step == StepCode || step == StepOffline || step == StepRecovery) && len(a.code) == 0:
 		return fault.Newf(fault.InvalidArgument, "The code is empty.")
 	case step == StepCaptcha && a.captcha == "":
-		return fault.Newf(fault.InvalidArgument, "The captcha's answer is empty.")
+		return fault.Newf(fault.InvalidArgument, "Nothing was typed.")
 	case step == StepConfirm && !confirmed:
 		return fault.Newf(fault.InvalidArgument, "The answer must say %q.", "confirm")
 	}

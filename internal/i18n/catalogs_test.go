@@ -38,9 +38,9 @@ func read(t *testing.T, tag string) file {
 // forMachines begin sentences that only another program's author reads: what a
 // call was that is no call. They stay English, as names of members do.
 var forMachines = []string{
-	"The step ", "The answer ", "The option ", "There is no such option", "The identifier is longer", "The captcha's answer",
-	"The region must be", "The way ", "The identifier is empty", "Something went wrong in this program",
-	"accountlockd and this program", "See accountlockctl", "Check that both", "The ticket is longer",
+	"The step ", "The answer ", "The option ", "There is no such option",
+	"The region must be", "The way ", "Something went wrong in this program",
+	"accountlockd and this program", "See accountlockctl", "Check that both",
 }
 
 // alsoSaid are sentences that the code puts together from parts, as one of them
