@@ -37,7 +37,7 @@ func installed(t *testing.T) string {
 	must(t, os.MkdirAll(units, 0o755))
 	copyTree(t, "/usr/lib/systemd/system", units)
 	copyTree(t, "system", units)
-	for _, program := range []string{"usr/sbin/accountlockd", "usr/sbin/accountlock-gate", "usr/bin/accountlock-firstboot"} {
+	for _, program := range []string{"usr/sbin/accountlockd", "usr/sbin/accountlock-gate", "usr/bin/accountlock-firstboot", "usr/bin/systemctl"} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, program)), 0o755))
 		must(t, os.WriteFile(filepath.Join(root, program), nil, 0o755))
 	}
@@ -79,6 +79,7 @@ func TestTheServicesMayDoLittle(t *testing.T) {
 		"accountlockd.service":           "15",
 		"accountlock-gate.service":       "20",
 		"accountlock-again.service":      "20",
+		"accountlock-checkin.service":    "15",
 		"accountlock-firstboot@.service": "15",
 	} {
 		out, err := exec.Command(analyze, "security", "--offline=true", "--no-pager", "--threshold="+threshold, "system/"+unit).CombinedOutput()

@@ -76,6 +76,9 @@ func Run(ctx context.Context, o Options) error {
 	p.keeper.Observe(server)
 	p.flows.Observe(server)
 	p.settle(ctx)
+	if !p.rests() {
+		p.rest(o.Config.State.Directory)
+	}
 	if err := server.Own(); err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Tickets: p.service, Cases: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: p.journal, Diary: p.journal, Events: p.journal,
+		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: waking{p.journal, o.Config.State.Directory}, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Chip:     chip(o.Config),
 		Hardware: hardware{machineOf(o.Config), o.Config.Device, o.Log},

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/flow"
+	"github.com/accountlock/accountlock/internal/lock"
+)
+
+// restName is a file in the state directory that says that nothing needs the daemon:
+// accountlock-checkin.timer does not run while it is there. A daemon that leaves makes
+// it, and it is gone before anything begins that a check-in has to follow, so that a
+// crash leaves a device that is woken once too often. Of a linked device it is never
+// left over: a /var of before the link has another marker, and locks.
+const restName = "unlinked"
+
+// rests reports whether nothing needs the daemon: the device is unlinked, the account
+// service has said so since the last reset, and nothing is under way.
+func (p *parts) rests() bool {
+	s := p.keeper.Snapshot()
+	return s.Status.State == lock.Unlinked && s.LastCheckIn > 0 && !p.flows.Busy()
+}
+
+// rest leaves the word for systemd, or takes it back.
+func (p *parts) rest(dir string) {
+	var err error
+	if p.rests() {
+		err = os.WriteFile(filepath.Join(dir, restName), nil, 0o600)
+	} else {
+		err = wake(dir)
+	}
+	if err != nil {
+		p.log.Warn("cannot say whether the device need be woken for check-ins", "error", err)
+	}
+}
+
+// wake takes the word for systemd back, and does not return before that is on the disk.
+func wake(dir string) error {
+	err := os.Remove(filepath.Join(dir, restName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(dir) //nolint:gosec // the state directory, from the configuration
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// waking is a journal with whose operations the check-ins begin again.
+type waking struct {
+	flow.Journal
+
+	dir string
+}
+
+// Begin implements flow.Journal.
+func (w waking) Begin(ctx context.Context, op flow.Operation) error {
+	// fails closed: a link that no check-in would follow is not made.
+	if err := wake(w.dir); err != nil {
+		return fault.New(fault.StorageFailed, err)
+	}
+	return w.Journal.Begin(ctx, op)
+}
