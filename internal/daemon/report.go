@@ -120,8 +120,18 @@ func (r *report) checkConfig() bus.Check {
 	return bus.Check{Name: "configuration", Result: "ok", Message: "The account service is configured.", Details: map[string]string{"url": r.Config.AccountAPI.URL}}
 }
 
+const remedyUnwritable = "Mount what the record store is on for writing, and let the user accountlock write there ([record] store)."
+
 func (r *report) checkRecord(reading record.Reading) bus.Check {
 	c := bus.Check{Name: "record", Details: r.recordDetails(reading)}
+	if reading.Store == lock.StoreValid || reading.Store == lock.StoreBlank {
+		// Only writing finds that out, or the owner whose right password then opens nothing.
+		if err := r.store.Writable(); err != nil {
+			c.Result, c.Details["remedy"] = "failed", remedyUnwritable
+			c.Message = "The lock record cannot be written: " + err.Error() + ". " + remedyUnwritable
+			return c
+		}
+	}
 	switch {
 	case !reading.TPM.Vouched() && reading.Store == lock.StoreValid:
 		c.Result, c.Message = "failed", "The lock record cannot be used: "+reading.TPM.Rule()+"."

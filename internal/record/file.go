@@ -91,6 +91,14 @@ func (m *fileMedium) open(write bool) (slots, error) {
 	return h, nil
 }
 
+// mayMake returns why the store, which is absent, could not be made.
+func (m *fileMedium) mayMake() error {
+	if err := unix.Access(m.folder(), unix.W_OK|unix.X_OK); err != nil {
+		return &fs.PathError{Op: "write", Path: m.folder(), Err: err}
+	}
+	return nil
+}
+
 // openAs opens path and makes sure that it is a regular file.
 func (m *fileMedium) openAs(path string, flag int) (handle, error) {
 	h, err := m.sys.open(path, flag)

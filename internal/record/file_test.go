@@ -294,6 +294,9 @@ func TestAMediumThatTakesNothingKeepsWhatItHas(t *testing.T) {
 	if r := s.Read(); r.Store != lock.StoreBlank {
 		t.Errorf("full: reads as %s", r.Store)
 	}
+	if err := s.Writable(); err != nil {
+		t.Errorf("a folder that can be written: %v", err)
+	}
 	must(t, os.Remove(full))
 	write(t, s, armed(1), true)
 	fill(t, full)
@@ -301,6 +304,12 @@ func TestAMediumThatTakesNothingKeepsWhatItHas(t *testing.T) {
 	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	if err := s.Write(armed(3), true); fault.CodeOf(err) != fault.StorageFailed || !errors.Is(err, unix.EROFS) {
 		t.Errorf("read-only: %v", err)
+	}
+	if err := s.Writable(); !errors.Is(err, unix.EROFS) {
+		t.Errorf("read-only, and Writable says %v", err)
+	}
+	if err := opened(t, filepath.Join(dir, "absent")).Writable(); !errors.Is(err, unix.EROFS) {
+		t.Errorf("read-only, and one that could not be made there: %v", err)
 	}
 	if r := s.Read(); r.Store != lock.StoreValid || r.Record.Link.Generation != 2 || r.OneCopy {
 		t.Errorf("read-only: reads as %s, generation %d", r.Store, r.Record.Link.Generation)

@@ -170,6 +170,9 @@ func TestADeviceInUseAReadOnlyOneAndAnotherWriterAreNamed(t *testing.T) {
 			if err := s.Write(armed(2), true); !errors.Is(err, record.ErrBusy) || !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "mounted") {
 				t.Errorf("in use: %v", err)
 			}
+			if err := s.Writable(); !errors.Is(err, unix.EBUSY) {
+				t.Errorf("in use, and Writable says %v", err)
+			}
 			must(t, held.Close())
 			f, err := os.OpenFile(device, os.O_RDWR, 0)
 			must(t, err)
@@ -177,6 +180,9 @@ func TestADeviceInUseAReadOnlyOneAndAnotherWriterAreNamed(t *testing.T) {
 			must(t, unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l))
 			if err := s.Write(armed(2), true); !errors.Is(err, record.ErrBusy) {
 				t.Errorf("another writer: %v", err)
+			}
+			if err := s.Writable(); err != nil {
+				t.Errorf("another writer just now, and Writable says %v", err)
 			}
 			if r := s.Read(); r.Store != lock.StoreValid || r.Record.Link.Generation != 1 || r.OneCopy {
 				t.Errorf("reads as %s, %v", r.Store, r.Err)
@@ -186,6 +192,9 @@ func TestADeviceInUseAReadOnlyOneAndAnotherWriterAreNamed(t *testing.T) {
 			t.Cleanup(func() { readOnly(t, device, 0) })
 			if err := s.Write(armed(2), true); fault.CodeOf(err) != fault.StorageFailed || !errors.Is(err, unix.EROFS) {
 				t.Errorf("read-only: %v", err)
+			}
+			if err := s.Writable(); !errors.Is(err, unix.EROFS) {
+				t.Errorf("read-only, and Writable says %v", err)
 			}
 			if r := s.Read(); r.Store != lock.StoreValid || r.Record.Link.Generation != 1 || r.OneCopy {
 				t.Errorf("read-only: reads as %s, %v", r.Store, r.Err)

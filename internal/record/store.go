@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/lock"
 )
@@ -175,6 +177,24 @@ func (s *Store) Look() (lock.Found, error) {
 		err = errors.Join(err, r.TPMErr)
 	}
 	return lock.Found{Store: r.Store, Record: r.Record, OneCopy: r.OneCopy, TPM: r.TPM}, err
+}
+
+// Writable returns why nothing could be written now, and writes nothing. Where another
+// program is writing, there is nothing to say.
+func (s *Store) Writable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, err := s.medium.open(true)
+	if maker, ok := s.medium.(interface{ mayMake() error }); ok && errors.Is(err, errAbsent) {
+		err = maker.mayMake()
+	}
+	if err == nil && h != nil {
+		h.Close()
+	}
+	if errors.Is(err, ErrBusy) && !errors.Is(err, unix.EBUSY) { // a mounted partition stays so
+		return nil
+	}
+	return err
 }
 
 // Settle ends what a power cut left of a write: where Read has found the record
