@@ -217,14 +217,30 @@ func TestTheConsoleReleasesADeviceInACaseAlone(t *testing.T) {
 			t.Errorf("%q in production: %d %s", args, code, stderr)
 		}
 	}
+	d.run(0, "device", "lost", dev.ID)
+	_, stderr, code := runTo(t, "account", "delete", owner.AccountID, "--yes", "--config", config)
+	if code != 4 || !strings.Contains(stderr, dev.ID+" (lost)") {
+		t.Errorf("a deletion in production: %d %s", code, stderr)
+	}
+	if shown := d.run(0, "account", "show", owner.AccountID); strings.Contains(shown, "Deleted") {
+		t.Errorf("%s", shown)
+	}
+	d.run(0, "device", "found", dev.ID)
 	d.run(0, "account", "block", owner.Email)
 	d.run(0, "account", "unblock", owner.Email)
 	d.run(0, "account", "add", "--password-file", d.file("a violin in the rain"))
 	d.run(0, "device", "release", dev.ID)
-	trail := d.run(0, "support", "audit", "--limit", "7")
+	trail := d.run(0, "support", "audit", "--limit", "10")
 	for _, action := range []string{"account-added", "device-lost", "found", "account-blocked", "account-unblocked", "without a case, on a service of dev"} {
 		if !strings.Contains(trail, action) {
 			t.Errorf("the trail does not say %q:\n%s", action, trail)
 		}
 	}
+	linkWith(t, dev, owner.Email, owner.Password)
+	d.run(0, "account", "delete", owner.AccountID)
+	if trail := d.run(0, "support", "audit", "--account", owner.AccountID); !strings.Contains(trail, "account-deletion-refused") ||
+		!strings.Contains(trail, "releases "+dev.ID+" (linked) without a case, on a service of dev") {
+		t.Errorf("the trail of a deletion:\n%s", trail)
+	}
+	d.run(0, "support", "audit", "--verify")
 }

@@ -131,13 +131,22 @@ func (s *Service) setPassword(ctx context.Context, id string, password accountap
 // and keyed hashes of its identifiers stay for 30 days, so that its owner is
 // told AccountDeleted instead of a wrong password. Errors are faults:
 // InvalidArgument (no such account), AccountDeleted (already); and what
-// OnDelete returns.
+// Hands.MayDelete and OnDelete return.
 func (s *Service) Delete(ctx context.Context, id string) error {
 	var a Account
+	// Kept beside the transaction, which notes it.
+	var refusal error
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
 		var err error
 		if a, err = loadLive(tx, id); err != nil {
 			return err
+		}
+		var detail string
+		if detail, refusal, err = s.mayDelete(ctx, tx, id); err != nil {
+			return err
+		}
+		if refusal != nil {
+			return s.note(ctx, tx, id, "account-deletion-refused", detail)
 		}
 		now := millis(s.clock())
 		for _, q := range []string{
@@ -163,13 +172,16 @@ func (s *Service) Delete(ctx context.Context, id string) error {
 				return err
 			}
 		}
-		if err := s.note(ctx, tx, id, "account-deleted", ""); err != nil || s.onDelete == nil {
+		if err := s.note(ctx, tx, id, "account-deleted", detail); err != nil || s.onDelete == nil {
 			return err
 		}
 		return s.onDelete(ctx, tx, id)
 	})
 	if err != nil {
 		return err
+	}
+	if refusal != nil {
+		return refusal
 	}
 	s.tell(ctx, a, NoticeDeleted)
 	return nil

@@ -72,25 +72,40 @@ type Service struct {
 	random     io.Reader
 	onDelete   func(ctx context.Context, tx *sql.Tx, accountID string) error
 	onPassword func(ctx context.Context, tx *sql.Tx, accountID string) error
-	// noted is told, in their transactions, of what staff do to accounts; see Noted.
-	noted func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error
+	// hands are those of staff; zero for what owners do themselves.
+	hands Hands
 	log   *slog.Logger
 }
 
-// Noted returns the service for the hands of staff: fn is called in the transaction
-// of each account made, block, unblock and deletion, with its name and what there is to say of it.
-func (s *Service) Noted(fn func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error) *Service {
+// Hands binds what staff do to accounts. Both are called in the transaction of the deed.
+type Hands struct {
+	// Note is told of each account made, block, unblock and deletion, with its name and
+	// what there is to say of it.
+	Note func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error
+	// MayDelete returns why an account is not deleted so, or what there is to note of it.
+	MayDelete func(ctx context.Context, tx *sql.Tx, accountID string) (detail string, refusal, err error)
+}
+
+// By returns the service for the hands of staff.
+func (s *Service) By(h Hands) *Service {
 	out := *s
-	out.noted = fn
+	out.hands = h
 	return &out
 }
 
 // note is nothing where nobody is to be told.
 func (s *Service) note(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error {
-	if s.noted == nil {
+	if s.hands.Note == nil {
 		return nil
 	}
-	return s.noted(ctx, tx, accountID, action, detail)
+	return s.hands.Note(ctx, tx, accountID, action, detail)
+}
+
+func (s *Service) mayDelete(ctx context.Context, tx *sql.Tx, accountID string) (detail string, refusal, err error) {
+	if s.hands.MayDelete == nil {
+		return "", nil, nil
+	}
+	return s.hands.MayDelete(ctx, tx, accountID)
 }
 
 // New returns a Service. Its errors are those of a configuration that cannot

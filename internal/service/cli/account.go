@@ -166,14 +166,15 @@ func (c *accountCommands) delete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "delete IDENTIFIER [--yes]",
-		Short: "Delete an account for good and release its devices",
-		Long: "Delete an account for good and release its devices.\n" +
+		Short: "Delete an account for good",
+		Long: "Delete an account for good, unless devices are locked to it: its owner deletes it in the portal, or two members of\n" +
+			"staff release each in a case first. On a service of 'dev' (--data) it releases them; that is noted.\n" +
 			"On a terminal it takes --yes; in a script the command itself is the consent.",
 		Args: exactly(1, "one identifier"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.named(cmd.Context(), args[0], func(s *account.Service, a account.Account) error {
 				if !yes && onTerminal(cmd.InOrStdin()) {
-					return usage("Deleting account %s (%s) cannot be undone and releases its devices: say --yes.", a.ID, a.Hint())
+					return usage("Deleting account %s (%s) cannot be undone: say --yes.", a.ID, a.Hint())
 				}
 				if err := s.Delete(cmd.Context(), a.ID); err != nil {
 					return err

@@ -64,7 +64,7 @@ func rootCommand(env Env) *cobra.Command {
 		if err != nil {
 			return nil, nil, err
 		}
-		return s.noting(), func() error { return s.finish(ctx, env.Stderr) }, nil
+		return s.atConsole(at.data != ""), func() error { return s.finish(ctx, env.Stderr) }, nil
 	})
 	for _, cmd := range []*cobra.Command{accounts, deviceCommand(at, env), supportCommand(at, env), keysCommand(at), migrateCommand(at), restoreCommand(at)} {
 		at.flags(cmd)

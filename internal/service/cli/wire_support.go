@@ -32,10 +32,20 @@ func (s *service) wireSupport(mail account.Notifier) error {
 	return nil
 }
 
-// noting is the accounts for the console's hands: what is done to them is noted.
-func (s *service) noting() *account.Service {
-	return s.accounts.Noted(func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error {
-		return s.trail.Append(ctx, tx, audit.Entry{Actor: audit.Console, Action: action, Account: accountID, Detail: detail})
+// atConsole is the accounts for the console's hands: what is done to them is noted, and none
+// is deleted from under its devices, but on a service of `dev`.
+func (s *service) atConsole(dev bool) *account.Service {
+	return s.accounts.By(account.Hands{
+		Note: func(ctx context.Context, tx *sql.Tx, accountID, action, detail string) error {
+			return s.trail.Append(ctx, tx, audit.Entry{Actor: audit.Console, Action: action, Account: accountID, Detail: detail})
+		},
+		MayDelete: func(ctx context.Context, tx *sql.Tx, accountID string) (string, error, error) {
+			devices, refusal, err := s.cases.MayDelete(ctx, tx, accountID)
+			if refusal != nil && dev {
+				return "releases " + devices + " without a case, on a service of dev", nil, err
+			}
+			return devices, refusal, err
+		},
 	})
 }
 

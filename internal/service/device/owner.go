@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -154,6 +155,13 @@ func (r *Registry) AccountDeleted(ctx context.Context, tx *sql.Tx, accountID str
 		}
 	}
 	return nil
+}
+
+// BoundTo returns, within a transaction, the links that tie devices to an account, the lost ones
+// among them.
+func (r *Registry) BoundTo(ctx context.Context, tx *sql.Tx, accountID string) ([]Link, error) {
+	all, err := linksOf(ctx, tx, accountID)
+	return slices.DeleteFunc(all, func(l Link) bool { return !l.Status.Binds() }), err
 }
 
 func linksOf(ctx context.Context, tx *sql.Tx, accountID string) ([]Link, error) {

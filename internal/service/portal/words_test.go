@@ -35,6 +35,7 @@ var elsewhere = map[string]bool{
 	"No account has this ID, e-mail address or phone number.":      true,
 	"Use another way in; a new link brings a key.":                 true,
 	"No member of staff has this name.":                            true,
+	"Its owner deletes it in the portal. Or two members of staff release each device first, in a case; one that is lost after they have approved of 'found'.": true,
 }
 
 // said are the English texts of pages and code.
