@@ -96,6 +96,8 @@ type parts struct {
 	flows   *flow.Manager
 	report  *report
 	around  *around
+	// contacts are those of support that were last heard of.
+	contacts contacts
 }
 
 func newParts(ctx context.Context, o Options) (*parts, error) {

@@ -54,16 +54,6 @@ func newService(c config.Config, known lock.KeySet, on *around) (service, error)
 	return cl, nil
 }
 
-// Support implements bus.Supporter. Contacts are no secret: a clock that is wrong
-// keeps nobody from them.
-func (p *parts) Support(ctx context.Context, region string) (list []flow.Contact, err error) {
-	err = p.keeper.InTime(ctx, func() error {
-		list, err = p.service.Support(ctx, region)
-		return err
-	})
-	return list, err
-}
-
 // absent is an account service that cannot be asked.
 type absent struct{ why *fault.Error }
 

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package story_test
+
+import (
+	"reflect"
+	"testing"
+
+	accountlock "github.com/accountlock/accountlock/internal/bus"
+)
+
+func TestSupportsContactsOutliveTheNetwork(t *testing.T) {
+	type contact struct{ Kind, Label, Address string }
+	ask := func(r *rig, region string) (list []contact, err error) {
+		err = r.manager().Call(accountlock.ManagerFace+".GetSupport", 0, region).Store(&list)
+		return list, err
+	}
+	r := newRig(t)
+	before, err := ask(r, "DE")
+	if err != nil || len(before) == 0 {
+		t.Fatalf("%v, %v", before, err)
+	}
+	r.stopServer()
+	if after, err := ask(r, "DE"); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("without the account service: %v, %v", after, err)
+	}
+	// What was never heard is not made up.
+	_, err = ask(r, "FR")
+	r.wantError(err, "ServiceUnavailable")
+}
