@@ -37,7 +37,9 @@ func installed(t *testing.T) string {
 	must(t, os.MkdirAll(units, 0o755))
 	copyTree(t, "/usr/lib/systemd/system", units)
 	copyTree(t, "system", units)
-	for _, program := range []string{"usr/sbin/accountlockd", "usr/sbin/accountlock-gate", "usr/bin/accountlock-firstboot", "usr/bin/systemctl"} {
+	for _, program := range []string{
+		"usr/sbin/accountlockd", "usr/sbin/accountlock-gate", "usr/bin/accountlock-firstboot", "usr/bin/systemctl", "usr/bin/env",
+	} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, program)), 0o755))
 		must(t, os.WriteFile(filepath.Join(root, program), nil, 0o755))
 	}

@@ -119,6 +119,32 @@ func TestADaemonThatIsKilledMaskedOrGoneOpensNothing(t *testing.T) {
 	boot.NobodyGetsIn(t, c, "cron.service")
 }
 
+// Whatever it is that ends the gate, a service that nobody knows to let people in, and
+// nothing holds back, does not start either.
+func TestAGateThatDiesLeavesTheDeviceToTheAccountCheck(t *testing.T) {
+	t.Parallel()
+	c := linked(t)
+	boot.WriteFile(t, c.Root("usr/lib/systemd/system/unknown.service"), "[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n", 0o644)
+	c.Enable("unknown.service")
+	dies := "usr/lib/systemd/system/accountlock-gate.service.d/test.conf"
+	boot.WriteFile(t, c.Root(dies), "[Service]\nExecStart=\nExecStart=/bin/sh -c 'echo undecided >/run/accountlock/locked; kill -KILL $$$$'\n", 0o644)
+	for _, words := range [][]string{nil, {"systemd.unit=multi-user.target"}, {"systemd.setenv=SYSTEMCTL_FORCE_BUS=1"}} {
+		c.With(words...)
+		c.Boot()
+		c.Until("the account check", 30*time.Second, func() bool {
+			out, _ := c.Sh("systemctl is-active accountlock-locked.target accountlock-firstboot@console.service; systemctl is-failed accountlock-gate.service; systemctl list-jobs --no-pager")
+			return out == "active\nactive\nfailed\nNo jobs running.\n"
+		})
+		boot.NobodyGetsIn(t, c)
+		c.Cut()
+	}
+	remove(t, c, dies)
+	c.With()
+	c.Boot()
+	opened(t, c)
+	c.Must("systemctl is-active unknown.service")
+}
+
 // remove removes a file from a device that is off.
 func remove(t *testing.T, c *boot.Container, name string) {
 	t.Helper()
