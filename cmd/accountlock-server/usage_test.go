@@ -81,6 +81,19 @@ outbox = "outbox"
 	if stdout, stderr, code := runTo(t, "serve", "--config", config, "--check-config"); code != 0 {
 		t.Errorf("--check-config: %d %s%s", code, stdout, stderr)
 	}
+	// The passwords in place of their hashes.
+	for name, list := range map[string]string{"list": "hunter2\n", "none": ""} {
+		if list != "" {
+			write(t, filepath.Join(dir, name), list)
+		}
+		bad := filepath.Join(dir, "bad.toml")
+		write(t, bad, text+"[passwords]\nbreached_file = \""+name+"\"\n")
+		for _, check := range [][]string{{"serve", "--check-config"}, {"account", "show", "1234567890"}} {
+			if _, stderr, code := runTo(t, append(check, "--config", bad)...); code != 9 {
+				t.Errorf("%s: %q: %d %s", name, check, code, stderr)
+			}
+		}
+	}
 	if _, stderr, code := runTo(t, "serve", "--config", config); code != 9 || !strings.Contains(stderr, "migrate") {
 		t.Errorf("on a database that was not migrated: %d %s", code, stderr)
 	}

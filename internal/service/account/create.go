@@ -107,7 +107,9 @@ func (s *Service) parseAll(n NewAccount) ([]Identifier, error) {
 	return out, nil
 }
 
-// newHash returns the hash of a password that an account may have.
+// newHash returns the hash of a password that an account may have. Errors are faults:
+// WeakPassword, InvalidArgument, ServiceUnavailable (it cannot be looked up among the
+// breached ones either).
 func (s *Service) newHash(ctx context.Context, password accountapi.Secret, taken []Identifier) (string, error) {
 	if err := CheckPassword(password, taken...); err != nil {
 		return "", err
@@ -117,6 +119,9 @@ func (s *Service) newHash(ctx context.Context, password accountapi.Secret, taken
 		return "", err
 	}
 	defer p.Wipe()
+	if err := s.checkBreached(p); err != nil {
+		return "", err
+	}
 	leave, err := s.hasher.enter()
 	if err != nil {
 		return "", err

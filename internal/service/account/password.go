@@ -61,6 +61,23 @@ func CheckPassword(password accountapi.Secret, taken ...Identifier) error {
 	return nil
 }
 
+// checkBreached refuses a password, in NFC, that the list has. fails shut: a list that
+// cannot be read refuses every new password, and whoever runs the service reads why.
+func (s *Service) checkBreached(p accountapi.Secret) error {
+	if s.breached == nil {
+		return nil
+	}
+	known, err := s.breached.Has(p)
+	switch {
+	case err != nil:
+		s.log.Error("no new password is taken", "error", err)
+		return fault.New(fault.ServiceUnavailable, err)
+	case known:
+		return fault.Newf(fault.WeakPassword, "The password became known in a theft of data, and guessers have it on their lists.")
+	}
+	return nil
+}
+
 // namesAccount reports whether a password, in lower case, is an identifier, or
 // the part of one that somebody would guess.
 func namesAccount(lower string, id Identifier) bool {

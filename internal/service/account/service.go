@@ -44,6 +44,8 @@ type Config struct {
 	// HashSlots is how many hashes are computed at once, each with its own
 	// memory; GOMAXPROCS by default. HashQueue is how many may wait; 64 a slot by default.
 	HashSlots, HashQueue int
+	// Breached are passwords that became known in thefts of data; nil for none.
+	Breached Breached
 	// Now is the time; time.Now by default.
 	Now func() time.Time
 	// Random is where IDs, salts and codes come from; crypto/rand by default.
@@ -60,6 +62,12 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// Breached is a list of passwords, as *breached.List has it. Its error is of a list that
+// cannot be read.
+type Breached interface {
+	Has(password []byte) (bool, error)
+}
+
 // Service is the accounts of one database. It is safe for concurrent use, and
 // holds nothing that a second process on the database would miss.
 type Service struct {
@@ -68,6 +76,7 @@ type Service struct {
 	notifier   Notifier
 	region     string
 	hasher     *hasher
+	breached   Breached
 	now        func() time.Time
 	random     io.Reader
 	onDelete   func(ctx context.Context, tx *sql.Tx, accountID string) error
@@ -134,7 +143,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		db: cfg.DB, secret: cfg.Secret, notifier: cfg.Notifier, region: cfg.Region, hasher: h,
+		db: cfg.DB, secret: cfg.Secret, notifier: cfg.Notifier, region: cfg.Region, hasher: h, breached: cfg.Breached,
 		now: cfg.Now, random: cfg.Random, onDelete: cfg.OnDelete, onPassword: cfg.OnPassword, log: cfg.Log,
 	}, nil
 }

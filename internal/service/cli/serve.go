@@ -36,6 +36,9 @@ func serveCommand(env Env) *cobra.Command {
 				return err
 			}
 			if checkOnly {
+				if _, err := breachedOf(cfg); err != nil {
+					return storage(err)
+				}
 				if cfg.Mail.SMTP.Host != "" {
 					if _, err := carriersOf(cfg); err != nil {
 						return storage(err)

@@ -24,6 +24,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/approval"
 	"github.com/accountlock/accountlock/internal/service/attest"
 	"github.com/accountlock/accountlock/internal/service/audit"
+	"github.com/accountlock/accountlock/internal/service/breached"
 	"github.com/accountlock/accountlock/internal/service/captcha"
 	"github.com/accountlock/accountlock/internal/service/config"
 	"github.com/accountlock/accountlock/internal/service/delivery"
@@ -119,8 +120,12 @@ func (s *service) wire() error {
 		return storage(err)
 	}
 	s.attest = attest.New(s.secret.Reveal(), trusted, time.Now)
+	known, err := breachedOf(s.cfg)
+	if err != nil {
+		return storage(err)
+	}
 	s.accounts, err = account.New(account.Config{
-		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log,
+		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log, Breached: known,
 		OnDelete: s.accountDeleted,
 		OnPassword: func(ctx context.Context, tx *sql.Tx, accountID string) error {
 			return s.recoveries.PasswordChanged(ctx, tx, accountID)
@@ -230,6 +235,14 @@ func trustedWords(c config.Identity) (attest.Trusted, error) {
 		texts[i] = b
 	}
 	return attest.Trust(texts[0], texts[1])
+}
+
+// breachedOf opens the list of breached passwords, if there is one.
+func breachedOf(c config.Config) (account.Breached, error) {
+	if c.Passwords.BreachedFile == "" {
+		return nil, nil //nolint:nilnil // it is how the absence is told
+	}
+	return breached.Open(c.Passwords.BreachedFile)
 }
 
 // openDatabase opens what the configuration names.

@@ -61,12 +61,20 @@ type Config struct {
 	Portal     Portal    `toml:"portal"`
 	Identity   Identity  `toml:"identity"`
 	Metrics    Metrics   `toml:"metrics"`
+	Passwords  Passwords `toml:"passwords"`
 	// RecoveryWait, if set, stands in for the three working days that a recovery waits. It
 	// is of `dev` alone: the file cannot say it.
 	RecoveryWait time.Duration `toml:"-"`
 	// SupportWait is how long an owner can object to what support is about to do. It is
 	// shorter in `dev` alone: the file cannot say it.
 	SupportWait time.Duration `toml:"-"`
+}
+
+// Passwords says which nobody may choose, beside those that are guessed first.
+type Passwords struct {
+	// BreachedFile is a list of passwords that became known in thefts of data, by SHA-1, as
+	// package breached reads it; empty is none.
+	BreachedFile string `toml:"breached_file"`
 }
 
 // Metrics says where the server's figures are served.
@@ -155,7 +163,7 @@ func Load(path string) (Config, error) {
 		&c.SecretFile, &c.TLS.Certificate, &c.TLS.Key, &c.Database.Path, &c.Database.PasswordFile, &c.Keys.Directory, &c.Mail.Outbox,
 		&c.Mail.SMTP.PasswordFile, &c.Mail.SMTP.CAFile, &c.SMS.TokenFile, &c.SMS.HMACKeyFile, &c.SMS.CAFile,
 		&c.OIDC.ClientSecretFile, &c.OIDC.CAFile,
-		&c.Identity.TPMMakers, &c.Identity.VendorKeys,
+		&c.Identity.TPMMakers, &c.Identity.VendorKeys, &c.Passwords.BreachedFile,
 	} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)
