@@ -93,3 +93,20 @@ func TestWithoutItsListNoNewPasswordIsTakenAndOldOnesAre(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatIsGuessedFirstAtThisVeryServiceIsRefused(t *testing.T) {
+	w := newWorld(t, func(c *account.Config) { c.Own = []string{"Heliotron", "Ünternehmen AG"} })
+	jane := w.jane()
+	for _, p := range []string{"heliotron", "Heliotron2024!", "h3li0tr0n", "heliotronheliotron", "u\u0308nternehmen ag", "1heliotron"} {
+		for way, err := range w.choosing(jane, p) {
+			if fault.CodeOf(err) != fault.WeakPassword {
+				t.Errorf("%q for %s: %v", p, way, err)
+			}
+		}
+	}
+	for way, err := range w.choosing(jane, "heliotron by the mill") {
+		if err != nil {
+			t.Errorf("a word among others for %s: %v", way, err)
+		}
+	}
+}

@@ -111,7 +111,7 @@ func (s *Service) parseAll(n NewAccount) ([]Identifier, error) {
 // WeakPassword, InvalidArgument, ServiceUnavailable (it cannot be looked up among the
 // breached ones either).
 func (s *Service) newHash(ctx context.Context, password accountapi.Secret, taken []Identifier) (string, error) {
-	if err := CheckPassword(password, taken...); err != nil {
+	if err := checkPassword(password, s.own, taken); err != nil {
 		return "", err
 	}
 	p, err := normalPassword(password)

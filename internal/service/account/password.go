@@ -38,6 +38,11 @@ func normalPassword(p accountapi.Secret) (accountapi.Secret, error) {
 // may have: NIST SP 800-63B-4, 3.1.1.2, with the design's bounds of length. There are
 // no rules of composition. taken are the identifiers of its account.
 func CheckPassword(password accountapi.Secret, taken ...Identifier) error {
+	return checkPassword(password, nil, taken)
+}
+
+// checkPassword is CheckPassword where own words of a service are guessed first too.
+func checkPassword(password accountapi.Secret, own map[string]bool, taken []Identifier) error {
 	p, err := normalPassword(password)
 	if err != nil {
 		return err
@@ -55,7 +60,7 @@ func CheckPassword(password accountapi.Secret, taken ...Identifier) error {
 			return fault.Newf(fault.WeakPassword, "The password is the account's own name.")
 		}
 	}
-	if isCommon(lower) {
+	if isCommon(lower, own) {
 		return fault.Newf(fault.WeakPassword, "The password is one of those that are guessed first.")
 	}
 	return nil
@@ -115,16 +120,16 @@ var commonText string
 // make it uncommon: 'Sunshine2024!'. So do any that count: 'password123456789'.
 const maxEnd = 5
 
-// isCommon reports whether a password, in lower case, is on the list as it is,
+// isCommon reports whether a password, in lower case, is on the list, or among own words, as it is,
 // or after what people do to such a word: letters written as digits, digits and
 // signs around it, the word twice; or whether it repeats itself or counts.
-func isCommon(lower string) bool {
+func isCommon(lower string, own map[string]bool) bool {
 	if repeats(lower) || counts(lower) {
 		return true
 	}
 	bare := bareWord(lower)
 	for _, w := range []string{lower, bare, unleet.Replace(lower), unleet.Replace(bare)} {
-		if listed(w) || (len(w)%2 == 0 && w[:len(w)/2] == w[len(w)/2:] && listed(w[:len(w)/2])) {
+		if half := w[:len(w)/2]; listed(w) || own[w] || half+half == w && (listed(half) || own[half]) {
 			return true
 		}
 	}

@@ -13,7 +13,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/store"
@@ -44,6 +47,9 @@ type Config struct {
 	// HashSlots is how many hashes are computed at once, each with its own
 	// memory; GOMAXPROCS by default. HashQueue is how many may wait; 64 a slot by default.
 	HashSlots, HashQueue int
+	// Own are words of whoever runs the service, which are guessed first at it: names of
+	// products, say. They refuse passwords as common words do.
+	Own []string
 	// Breached are passwords that became known in thefts of data; nil for none.
 	Breached Breached
 	// Now is the time; time.Now by default.
@@ -77,6 +83,7 @@ type Service struct {
 	region     string
 	hasher     *hasher
 	breached   Breached
+	own        map[string]bool
 	now        func() time.Time
 	random     io.Reader
 	onDelete   func(ctx context.Context, tx *sql.Tx, accountID string) error
@@ -143,9 +150,17 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		db: cfg.DB, secret: cfg.Secret, notifier: cfg.Notifier, region: cfg.Region, hasher: h, breached: cfg.Breached,
+		db: cfg.DB, secret: cfg.Secret, notifier: cfg.Notifier, region: cfg.Region, hasher: h, breached: cfg.Breached, own: ownWords(cfg.Own),
 		now: cfg.Now, random: cfg.Random, onDelete: cfg.OnDelete, onPassword: cfg.OnPassword, log: cfg.Log,
 	}, nil
+}
+
+func ownWords(all []string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range all {
+		out[norm.NFC.String(strings.ToLower(w))] = true
+	}
+	return out
 }
 
 // Stats is what hashing has cost so far.

@@ -125,7 +125,7 @@ func (s *service) wire() error {
 		return storage(err)
 	}
 	s.accounts, err = account.New(account.Config{
-		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log, Breached: known,
+		DB: s.db, Secret: s.secret, Notifier: mail, Region: s.cfg.DefaultRegion, Hash: s.cfg.HashParams(), Log: s.log, Breached: known, Own: s.cfg.OwnWords(),
 		OnDelete: s.accountDeleted,
 		OnPassword: func(ctx context.Context, tx *sql.Tx, accountID string) error {
 			return s.recoveries.PasswordChanged(ctx, tx, accountID)

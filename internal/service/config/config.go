@@ -70,13 +70,6 @@ type Config struct {
 	SupportWait time.Duration `toml:"-"`
 }
 
-// Passwords says which nobody may choose, beside those that are guessed first.
-type Passwords struct {
-	// BreachedFile is a list of passwords that became known in thefts of data, by SHA-1, as
-	// package breached reads it; empty is none.
-	BreachedFile string `toml:"breached_file"`
-}
-
 // Metrics says where the server's figures are served.
 type Metrics struct {
 	// Listen is a TCP address of their own, in plain HTTP; empty, the default, is nowhere.
@@ -262,6 +255,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.OIDC.check(); err != nil {
+		return err
+	}
+	if err := c.Passwords.check(); err != nil {
 		return err
 	}
 	for i, s := range c.Support {

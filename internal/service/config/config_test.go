@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,7 @@ func TestWhatTheFileMayNotSay(t *testing.T) {
 		"no certificate":                 {`certificate = "/etc/accountlock-server/tls.pem"`, "", "tls.certificate"},
 		"no database":                    {`path = "/var/lib/accountlock-server/accounts.db"`, "", "database.path"},
 		"a port alone":                   {`"0.0.0.0:8443"`, `"8443"`, "listen"},
+		"a word that is none":            {`"Examplephone"`, `"ex"`, "passwords.words"},
 		"figures on a port alone":        {`"127.0.0.1:9464"`, `"9464"`, "metrics.listen"},
 		"figures beside the API":         {`"127.0.0.1:9464"`, `"0.0.0.0:8443"`, "metrics.listen"},
 		"a URL without TLS":              {`"https://accounts.example.org"`, `"http://accounts.example.org"`, "public_url"},
@@ -182,5 +184,17 @@ func TestAnIdentityProviderIsNamedWholeOrNotAtAll(t *testing.T) {
 				t.Errorf("got %v, want it to say %q", err, c.says)
 			}
 		})
+	}
+}
+
+func TestNamesInTheURLAreWordsOfTheService(t *testing.T) {
+	for url, want := range map[string][]string{
+		"https://accounts.heliotron.example": {"Own", "accounts", "heliotron"}, "https://id.heliotron.example:8443/": {"Own", "heliotron"},
+		"https://localhost": {"Own", "localhost"}, "https://192.0.2.7": {"Own"}, "https://[2001:db8::7]:8443": {"Own"},
+	} {
+		c := config.Config{PublicURL: url, Passwords: config.Passwords{Words: []string{"Own"}}}
+		if got := c.OwnWords(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q", url, got)
+		}
 	}
 }
