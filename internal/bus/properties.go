@@ -4,6 +4,7 @@ package bus
 
 import (
 	"math"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
 
@@ -89,12 +90,28 @@ func flowProperties(v flow.View) map[string]dbus.Variant {
 	return out
 }
 
+// listed are the values of Methods. A client may know no other one: what came later
+// stands in the prompt, which may grow.
+var listed = []string{"password", "approve", "offline-code", "recovery-code", "recover"}
+
 // flowChanging are the properties that PropertiesChanged tells of.
 func flowChanging(v flow.View) map[string]dbus.Variant {
+	prompt := promptMap(v.Prompt, i18n.For(v.Locale))
+	methods, others := []string{}, []string{}
+	for _, m := range v.Methods {
+		if slices.Contains(listed, m) {
+			methods = append(methods, m)
+		} else {
+			others = append(others, m)
+		}
+	}
+	if len(others) > 0 {
+		prompt["other-ways"] = dbus.MakeVariant(others)
+	}
 	return map[string]dbus.Variant{
 		"Step":     dbus.MakeVariant(string(v.Step)),
-		"Prompt":   dbus.MakeVariant(promptMap(v.Prompt, i18n.For(v.Locale))),
-		"Methods":  dbus.MakeVariant(v.Methods),
+		"Prompt":   dbus.MakeVariant(prompt),
+		"Methods":  dbus.MakeVariant(methods),
 		"Progress": dbus.MakeVariant(v.Progress),
 		"Error":    dbus.MakeVariant(toProperty(v.Error, i18n.For(v.Locale))),
 	}

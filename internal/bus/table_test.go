@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -189,5 +190,20 @@ func TestUnknownOrMalformedOptionsAreErrors(t *testing.T) {
 	o, err := bus.ReadOptions(lock.KindLink, map[string]dbus.Variant{"locale": dbus.MakeVariant("de_DE.UTF-8"), "region": dbus.MakeVariant("DE")})
 	if err != nil || o.Locale != "de_DE.UTF-8" || o.Region != "DE" {
 		t.Errorf("%+v %v", o, err)
+	}
+}
+
+// The list of ways is closed: a client may hold it so. What is new stands in the prompt.
+func TestAWayThatIsNotOfTheListStandsInThePrompt(t *testing.T) {
+	props := bus.FlowProperties(flow.View{Methods: []string{"password", "recover", "support"}})
+	prompt := props["Prompt"].Value().(map[string]dbus.Variant)
+	if got := props["Methods"].Value().([]string); !slices.Equal(got, []string{"password", "recover"}) {
+		t.Errorf("Methods is %v", got)
+	}
+	if got, _ := prompt["other-ways"].Value().([]string); !slices.Equal(got, []string{"support"}) {
+		t.Errorf("the prompt's other ways are %v", got)
+	}
+	if _, ok := bus.FlowProperties(flow.View{Methods: []string{"password"}})["Prompt"].Value().(map[string]dbus.Variant)["other-ways"]; ok {
+		t.Error("a prompt names other ways where there are none")
 	}
 }

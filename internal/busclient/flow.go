@@ -23,9 +23,10 @@ func (f Field) Secret() bool { return f.Type == "password" || f.Type == "code" }
 
 // Snapshot is a flow as it stands.
 type Snapshot struct {
-	Kind     string
-	Step     string
-	Prompt   map[string]dbus.Variant
+	Kind   string
+	Step   string
+	Prompt map[string]dbus.Variant
+	// Methods are all ways open now, those that the prompt names too.
 	Methods  []string
 	Progress float64
 	Error    Refusal
@@ -120,6 +121,10 @@ func (f *Flow) Get(ctx context.Context) (Snapshot, error) {
 	})
 	if err != nil {
 		return s, err
+	}
+	if more, ok := s.Prompt["other-ways"].Value().([]string); ok {
+		s.Methods = append(s.Methods, more...)
+		delete(s.Prompt, "other-ways")
 	}
 	if v, ok := s.Prompt["fields"]; ok {
 		err = stored(v.Store(&s.Fields), "fields")
