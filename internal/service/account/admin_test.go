@@ -38,7 +38,7 @@ func TestAccountIsReadBackAsItWasMade(t *testing.T) {
 	if s := strings.Join(addresses, " "); s != "Jane@example.org j2@example.org +4915155501042" {
 		t.Errorf("identifiers %q", s)
 	}
-	if !got.SecondFactor || got.Blocked || !got.Created.Equal(w.clock.now()) || !got.Deleted.IsZero() || got.Hint() != "j•••@example.org" {
+	if !got.SecondFactor || got.Blocked || !got.Created.Equal(w.clock.Now()) || !got.Deleted.IsZero() || got.Hint() != "j•••@example.org" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -101,7 +101,7 @@ func TestAccountIDIsNeverGivenTwiceNotEvenAfterDeletion(t *testing.T) {
 	if err := w.Delete(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.pass(365 * 24 * time.Hour)
+	w.clock.Advance(365 * 24 * time.Hour)
 	if err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestBlockWithoutEndEndsByUnblock(t *testing.T) {
 	if a, err := w.Block(t.Context(), jane.ID, time.Time{}); err != nil || !a.Blocked || !a.BlockedUntil.IsZero() {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	w.clock.pass(10 * 365 * 24 * time.Hour)
+	w.clock.Advance(10 * 365 * 24 * time.Hour)
 	if f := w.try(at(jane.ID, right, ""), fault.AccountBlocked); f.RetryAfter != 0 {
 		t.Errorf("a block without end is told with one: %+v", f)
 	}
@@ -165,7 +165,7 @@ func TestBlockWithoutEndEndsByUnblock(t *testing.T) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	w.try(at(jane.ID, right, ""), "")
-	if _, err := w.Block(t.Context(), jane.ID, w.clock.now()); fault.CodeOf(err) != fault.InvalidArgument {
+	if _, err := w.Block(t.Context(), jane.ID, w.clock.Now()); fault.CodeOf(err) != fault.InvalidArgument {
 		t.Errorf("a block that has ended: %v", err)
 	}
 }
@@ -280,7 +280,7 @@ func TestSweepForgetsDeletedAccountsAfterThirtyDaysAndGuessesAfterTheirTime(t *t
 	}
 	sweep := func(after time.Duration) {
 		t.Helper()
-		w.clock.pass(after)
+		w.clock.Advance(after)
 		if err := w.Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -176,7 +176,7 @@ func TestBlockedAndDeletedAreToldAfterTheRightPasswordOnly(t *testing.T) {
 	w := newWorld(t, nil)
 	jane := w.jane()
 	gone := w.create(account.NewAccount{Emails: []string{"gone@example.org"}})
-	until := w.clock.now().Add(2 * time.Hour)
+	until := w.clock.Now().Add(2 * time.Hour)
 	if _, err := w.Block(t.Context(), jane.ID, until); err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +192,11 @@ func TestBlockedAndDeletedAreToldAfterTheRightPasswordOnly(t *testing.T) {
 		if f.Counted {
 			t.Errorf("%s was counted", c.code)
 		}
-		if c.code == fault.AccountBlocked && (f.RetryAfter != 2*time.Hour || !strings.Contains(f.Message, "2026-07-31 14:00 UTC")) {
+		if c.code == fault.AccountBlocked && (f.RetryAfter != 2*time.Hour || !strings.Contains(f.Message, "2031-04-05 08:07 UTC")) {
 			t.Errorf("the block does not say until when: %+v", f)
 		}
 	}
-	w.clock.pass(2 * time.Hour)
+	w.clock.Advance(2 * time.Hour)
 	w.try(at("jane@example.org", right, ""), "")
 }
 

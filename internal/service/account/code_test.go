@@ -58,7 +58,7 @@ func TestCodeFitsOnce(t *testing.T) {
 	jane := w.jane()
 	w.asked = jane.ID
 	to, expires, err := w.SendCode(t.Context(), jane, flow, "unlink", "de-AT")
-	if err != nil || to != "j•••@example.org" || !expires.Equal(w.clock.now().Add(10*time.Minute)) {
+	if err != nil || to != "j•••@example.org" || !expires.Equal(w.clock.Now().Add(10*time.Minute)) {
 		t.Fatalf("%q %v %v", to, expires, err)
 	}
 	m := w.sent.last(t)
@@ -100,9 +100,9 @@ func TestCodeExpiresAfterTenMinutes(t *testing.T) {
 	w := newWorld(t, nil)
 	jane := w.jane()
 	code := w.send(jane, flow)
-	w.clock.pass(10*time.Minute - time.Millisecond)
+	w.clock.Advance(10*time.Minute - time.Millisecond)
 	w.check(flow, other(code), fault.InvalidCode)
-	w.clock.pass(time.Millisecond)
+	w.clock.Advance(time.Millisecond)
 	w.check(flow, code, fault.CodeExpired)
 	w.check(flow, w.send(jane, flow), "")
 }
@@ -151,13 +151,13 @@ func TestNewCodeVoidsTheOldAndComesHalfAMinuteLaterFiveTimes(t *testing.T) {
 		if _, _, err := w.SendCode(t.Context(), jane, flow, "unlink", ""); fault.As(err).RetryAfter != 30*time.Second || fault.CodeOf(err) != fault.RateLimited {
 			t.Fatalf("too early: %v", err)
 		}
-		w.clock.pass(30 * time.Second)
+		w.clock.Advance(30 * time.Second)
 		if code := w.send(jane, flow); code != old {
 			w.check(flow, old, fault.InvalidCode)
 			old = code
 		}
 	}
-	w.clock.pass(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	_, _, err := w.SendCode(t.Context(), jane, flow, "unlink", "")
 	if f := fault.As(err); f.Code != fault.RateLimited || f.RetryAfter != 9*time.Minute+30*time.Second {
 		t.Fatalf("a sixth time: %+v", f)
@@ -175,7 +175,7 @@ func TestCodesForOneAccountAreBoundedOverAllFlows(t *testing.T) {
 	if f := fault.As(err); f.Code != fault.RateLimited || f.RetryAfter != 5*time.Minute {
 		t.Fatalf("got %+v", f)
 	}
-	w.clock.pass(5 * time.Minute)
+	w.clock.Advance(5 * time.Minute)
 	w.send(jane, flow+"x")
 }
 
@@ -234,7 +234,7 @@ func TestCodeThatCannotBeSentIsTriedAgainLater(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	w.sent.fail = nil
-	w.clock.pass(30 * time.Second)
+	w.clock.Advance(30 * time.Second)
 	w.check(flow, w.send(jane, flow), "")
 }
 

@@ -77,14 +77,14 @@ func TestAOneTimePasswordIsGoodOnceAndForTenMinutes(t *testing.T) {
 	draw := func() string {
 		t.Helper()
 		p, until, err := w.OneTimePassword(t.Context(), a.ID)
-		if err != nil || len(p) != 19 || !until.Equal(w.clock.now().Add(account.PassTime)) {
+		if err != nil || len(p) != 19 || !until.Equal(w.clock.Now().Add(account.PassTime)) {
 			t.Fatalf("%d letters until %v, %v", len(p), until, err)
 		}
 		return string(p)
 	}
 	refused(right, "before one was made")
 	old := draw()
-	w.clock.pass(account.PassTime)
+	w.clock.Advance(account.PassTime)
 	refused(old, "ten minutes later")
 	first, second := draw(), draw()
 	refused(first, "that a newer one has replaced")

@@ -12,12 +12,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/apitest"
 	"github.com/accountlock/accountlock/internal/service/store"
 	"github.com/accountlock/accountlock/internal/service/store/storetest"
 )
@@ -36,26 +36,9 @@ type world struct {
 	*account.Service
 	t      testing.TB
 	db     *store.DB
-	clock  *clock
+	clock  *apitest.Clock
 	sent   *notifier
 	counts *counts
-}
-
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
 }
 
 // notifier keeps what was sent.
@@ -86,7 +69,7 @@ func (n *notifier) last(t testing.TB) account.Message {
 
 func newWorld(t testing.TB, change func(*account.Config)) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock{t: time.Date(2026, 7, 31, 12, 0, 0, 0, time.UTC)}, sent: &notifier{}, counts: &counts{}}
+	w := &world{t: t, clock: apitest.NewClock(), sent: &notifier{}, counts: &counts{}}
 	w.db = storetest.Open(t, func(c *store.Config) {
 		if !storetest.OnPostgres() {
 			c.Wrap = w.counts.wrap
@@ -101,7 +84,7 @@ func (w *world) open(change func(*account.Config)) *account.Service {
 	w.t.Helper()
 	cfg := account.Config{
 		DB: w.db, Secret: secret.Bytes("0123456789abcdef0123456789abcdef"), Notifier: w.sent,
-		Region: "DE", Hash: cheap, HashQueue: 1000, Now: w.clock.now,
+		Region: "DE", Hash: cheap, HashQueue: 1000, Now: w.clock.Now,
 	}
 	if change != nil {
 		change(&cfg)

@@ -32,7 +32,7 @@ func TestNobodySendsCodesToARangeOfNumbersByRegistering(t *testing.T) {
 	if f == nil || f.Code != fault.RateLimited || f.RetryAfter != 5*time.Minute {
 		t.Fatalf("one more: %+v", f)
 	}
-	w.clock.pass(time.Minute)
+	w.clock.Advance(time.Minute)
 	if f := faultOf(w.ResendRegistration(t.Context(), "conversation-0", "de", addr("2001:db8::1"))); f == nil || f.Code != fault.RateLimited {
 		t.Fatalf("sent again: %+v", f)
 	}
@@ -42,7 +42,7 @@ func TestNobodySendsCodesToARangeOfNumbersByRegistering(t *testing.T) {
 	if f := begin(free, "2001:db8:0:1::1"); f != nil {
 		t.Errorf("from elsewhere: %v", f)
 	}
-	w.clock.pass(5 * time.Minute)
+	w.clock.Advance(5 * time.Minute)
 	if f := begin(free+1, "2001:db8::1"); f != nil {
 		t.Errorf("after the wait: %v", f)
 	}

@@ -31,13 +31,13 @@ func TestFourGuessesAtADeviceAreFreeAndTheNextOnesCostMore(t *testing.T) {
 		if f.AttemptsLeft != 0 || f.RetryAfter != delay || !f.Counted {
 			t.Fatalf("guess %d: %+v, want %s", n+5, f, delay)
 		}
-		w.clock.pass(delay - time.Millisecond)
+		w.clock.Advance(delay - time.Millisecond)
 		for range 3 { // asking again neither counts nor begins the wait anew
 			if f := w.try(guess, fault.RateLimited); f.RetryAfter != time.Millisecond || f.Counted {
 				t.Fatalf("guess %d: %+v", n+5, f)
 			}
 		}
-		w.clock.pass(time.Millisecond)
+		w.clock.Advance(time.Millisecond)
 		if delay > 12*time.Hour {
 			break // from here on forgetting, one a day, is as fast as guessing
 		}
@@ -55,7 +55,7 @@ func TestRightPasswordDuringAWaitIsNotLookedAt(t *testing.T) {
 	if w.Stats() != before {
 		t.Fatal("a password was hashed during a wait")
 	}
-	w.clock.pass(time.Minute)
+	w.clock.Advance(time.Minute)
 	w.try(at("jane@example.org", right, "D1"), "")
 }
 
@@ -111,7 +111,7 @@ func TestGuessesFromEverywhereHoldTheAccountAndNotItsLockedDevice(t *testing.T) 
 		locked := at(jane.ID, right, "hers")
 		locked.Locked = true
 		w.try(locked, "")
-		w.clock.pass(delay)
+		w.clock.Advance(delay)
 	}
 	w.try(at(jane.ID, right, "new"), "")
 }
@@ -186,11 +186,11 @@ func TestGuessesAreForgottenOneADay(t *testing.T) {
 	for range 4 {
 		w.try(at("x@example.org", wrong, "D1"), fault.InvalidCredentials)
 	}
-	w.clock.pass(48 * time.Hour)
+	w.clock.Advance(48 * time.Hour)
 	if f := w.try(at("x@example.org", wrong, "D1"), fault.InvalidCredentials); f.AttemptsLeft != 1 {
 		t.Fatalf("after two days: %+v", f)
 	}
-	w.clock.pass(30 * 24 * time.Hour)
+	w.clock.Advance(30 * 24 * time.Hour)
 	if f := w.try(at("x@example.org", wrong, "D1"), fault.InvalidCredentials); f.AttemptsLeft != 3 {
 		t.Fatalf("after a month: %+v", f)
 	}
@@ -198,11 +198,11 @@ func TestGuessesAreForgottenOneADay(t *testing.T) {
 
 func TestClockThatWasAheadHoldsNobodyForLong(t *testing.T) {
 	w := newWorld(t, nil)
-	w.clock.pass(10 * 365 * 24 * time.Hour)
+	w.clock.Advance(10 * 365 * 24 * time.Hour)
 	for range 5 {
 		w.try(at("x@example.org", wrong, "D1"), fault.InvalidCredentials)
 	}
-	w.clock.pass(-10 * 365 * 24 * time.Hour)
+	w.clock.Advance(-10 * 365 * 24 * time.Hour)
 	// One guess is looked at, and the next waits by the right clock.
 	if f := w.try(at("x@example.org", wrong, "D1"), fault.InvalidCredentials); f.RetryAfter != 5*time.Minute {
 		t.Fatalf("got %+v", f)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // Path is where the portal takes an owner's answer.
@@ -133,21 +134,11 @@ status, asked_at, expires_at, pause, polled_at) VALUES ($1, $2, $3, $4, $5, $6, 
 // mayAsk refuses one code too many and returns how many the device had within
 // keepTime.
 func (s *Service) mayAsk(ctx context.Context, tx *sql.Tx, deviceID string, now time.Time) (int, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT asked_at FROM approvals WHERE device_id = $1 AND asked_at > $2 ORDER BY asked_at DESC`,
-		deviceID, now.Add(-keepTime).UnixMilli())
+	asked, err := store.Collect(ctx, tx, func(rows *sql.Rows) (time.Time, error) {
+		at, err := store.One[int64](rows)
+		return time.UnixMilli(at), err
+	}, `SELECT asked_at FROM approvals WHERE device_id = $1 AND asked_at > $2 ORDER BY asked_at DESC`, deviceID, now.Add(-keepTime).UnixMilli())
 	if err != nil {
-		return 0, fmt.Errorf("cannot count requests for approval: %w", err)
-	}
-	defer rows.Close()
-	var asked []time.Time // the newest first
-	for rows.Next() {
-		var at int64
-		if err := rows.Scan(&at); err != nil {
-			return 0, fmt.Errorf("cannot count requests for approval: %w", err)
-		}
-		asked = append(asked, time.UnixMilli(at))
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return 0, fmt.Errorf("cannot count requests for approval: %w", err)
 	}
 	wait := max(left(asked, perHour, time.Hour, now), left(asked, perDay, keepTime, now))

@@ -82,10 +82,7 @@ func (c *accountCommands) add() *cobra.Command {
 			"The addresses and numbers are taken to be the owner's: they are not verified.",
 		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if passwordFile == "" {
-				return usage("--password-file must be given: a password is never taken from the command line.")
-			}
-			password, err := readPassword(passwordFile, cmd.InOrStdin())
+			password, err := newPassword(passwordFile, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}

@@ -55,6 +55,14 @@ func readPassword(path string, stdin io.Reader) (p accountapi.Secret, err error)
 	return line, nil
 }
 
+// newPassword is readPassword where there must be a file.
+func newPassword(path string, stdin io.Reader) (accountapi.Secret, error) {
+	if path == "" {
+		return nil, usage("--password-file must be given: a password is never taken from the command line.")
+	}
+	return readPassword(path, stdin)
+}
+
 func reason(err error) error {
 	var e *fs.PathError
 	if errors.As(err, &e) {

@@ -84,10 +84,7 @@ func (c *supportCommands) staffAdd() *cobra.Command {
 			"the second factor. Let them be the only one who sees it. A name is never given again.",
 		Args: exactly(1, "one name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if passwordFile == "" {
-				return usage("--password-file must be given: a password is never taken from the command line.")
-			}
-			password, err := readPassword(passwordFile, cmd.InOrStdin())
+			password, err := newPassword(passwordFile, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 const (
@@ -273,27 +274,16 @@ func (q *Queue) take(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	var out []row
-	err = q.DB.Tx(ctx, func(tx *sql.Tx) error {
-		out = nil
-		rows, err := tx.QueryContext(ctx, `UPDATE messages SET next_at = $1 WHERE id IN
+	err = q.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
+		out, err = store.Collect(ctx, tx, func(rows *sql.Rows) (r row, err error) {
+			var expires int64
+			err = rows.Scan(&r.id, &r.channel, &r.sealed, &r.tries, &expires)
+			r.expires = time.UnixMilli(expires)
+			return r, err
+		}, `UPDATE messages SET next_at = $1 WHERE id IN
 (SELECT id FROM messages WHERE next_at <= $2 ORDER BY next_at LIMIT $3)
 RETURNING id, channel, sealed, tries, expires_at`, now.Add(lease).UnixMilli(), now.UnixMilli(), batch)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var (
-				r       row
-				expires int64
-			)
-			if err := rows.Scan(&r.id, &r.channel, &r.sealed, &r.tries, &expires); err != nil {
-				return err
-			}
-			r.expires = time.UnixMilli(expires)
-			out = append(out, r)
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the queue of messages: %w", err)

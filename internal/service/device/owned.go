@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // Owned is the devices of one account, as its owner sees and changes them. A
@@ -26,29 +27,20 @@ func (r *Registry) Owned(accountID string) Owned { return Owned{r: r, accountID:
 // List returns the devices that are linked, lost or signed out, by model and ID.
 func (o Owned) List(ctx context.Context) ([]Details, error) {
 	var out []Details
-	err := o.r.db.Read(ctx, func(tx *sql.Tx) error {
-		out = nil
-		rows, err := tx.QueryContext(ctx, `SELECT d.id, d.model, d.enrolled_at, d.seen_at, `+linkColumns+`
-FROM links l JOIN devices d ON d.id = l.device_id AND d.link_id = l.id
-WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out') ORDER BY d.model, d.id`, o.accountID)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+	err := o.r.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		out, err = store.Collect(ctx, tx, func(rows *sql.Rows) (d Details, err error) {
 			var (
-				d              Details
 				enrolled, seen int64
 				row            linkRow
 			)
-			if err := rows.Scan(append([]any{&d.DeviceID, &d.Model, &enrolled, &seen}, row.into()...)...); err != nil {
-				return err
-			}
+			err = rows.Scan(append([]any{&d.DeviceID, &d.Model, &enrolled, &seen}, row.into()...)...)
 			d.EnrolledAt, d.SeenAt = time.UnixMilli(enrolled).UTC(), time.UnixMilli(seen).UTC()
 			d.Link = row.link(d.DeviceID)
-			out = append(out, d)
-		}
-		return rows.Err()
+			return d, err
+		}, `SELECT d.id, d.model, d.enrolled_at, d.seen_at, `+linkColumns+`
+FROM links l JOIN devices d ON d.id = l.device_id AND d.link_id = l.id
+WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out') ORDER BY d.model, d.id`, o.accountID)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read an account's devices: %w", err)

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // The bounds, in characters, of what a finder is shown.
@@ -165,24 +166,19 @@ func (r *Registry) BoundTo(ctx context.Context, tx *sql.Tx, accountID string) ([
 }
 
 func linksOf(ctx context.Context, tx *sql.Tx, accountID string) ([]Link, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT l.device_id, `+linkColumns+`
-FROM links l WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out')`, accountID)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the account's links: %w", err)
-	}
-	defer rows.Close()
-	var out []Link
-	for rows.Next() {
+	out, err := store.Collect(ctx, tx, func(rows *sql.Rows) (Link, error) {
 		var (
 			deviceID string
 			row      linkRow
 		)
-		if err := rows.Scan(append([]any{&deviceID}, row.into()...)...); err != nil {
-			return nil, fmt.Errorf("cannot read the account's links: %w", err)
-		}
-		out = append(out, row.link(deviceID))
+		err := rows.Scan(append([]any{&deviceID}, row.into()...)...)
+		return row.link(deviceID), err
+	}, `SELECT l.device_id, `+linkColumns+`
+FROM links l WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out')`, accountID)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the account's links: %w", err)
 	}
-	return out, rows.Err()
+	return out, nil
 }
 
 // SeenEvery is how exactly it is kept when a device was last seen.

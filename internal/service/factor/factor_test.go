@@ -17,6 +17,7 @@ import (
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/secret"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/apitest"
 	"github.com/accountlock/accountlock/internal/service/factor"
 	"github.com/accountlock/accountlock/internal/service/factor/factortest"
 	"github.com/accountlock/accountlock/internal/service/store"
@@ -28,35 +29,22 @@ const origin = "https://accounts.example.org"
 
 type world struct {
 	*factor.Service
+	*apitest.Clock
 	db   *store.DB
-	mu   sync.Mutex
-	now  time.Time
 	told int
-}
-
-func (w *world) clock() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
-
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = w.now.Add(d)
 }
 
 // newWorld has factors over real accounts' limits.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{db: storetest.Open(t, nil), now: time.Date(2031, 4, 5, 6, 7, 8, 0, time.UTC)}
+	w := &world{db: storetest.Open(t, nil), Clock: apitest.NewClock()}
 	key := bytes.Repeat([]byte("s"), 32)
-	accounts, err := account.New(account.Config{DB: w.db, Secret: key, Now: w.clock})
+	accounts, err := account.New(account.Config{DB: w.db, Secret: key, Now: w.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Service, err = factor.New(factor.Config{
-		DB: w.db, Limits: accounts, Secret: key, PublicURL: origin, Now: w.clock, Tell: func(context.Context, string) { w.told++ },
+		DB: w.db, Limits: accounts, Secret: key, PublicURL: origin, Now: w.Now, Tell: func(context.Context, string) { w.told++ },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +62,7 @@ func keyOf(t *testing.T, a factor.NewApp) secret.Bytes {
 }
 
 func (w *world) code(key secret.Bytes) accountapi.Secret {
-	return accountapi.Secret(totp.Code(key, totp.Step(w.clock())))
+	return accountapi.Secret(totp.Code(key, totp.Step(w.Now())))
 }
 
 // app sets up an app for an owner.
@@ -127,17 +115,17 @@ func TestAnAppIsSetUpByItsFirstCodeAndEachCodeServesOnce(t *testing.T) {
 		t.Errorf("%+v, %d, %v, told %d times", list, spare, err, w.told)
 	}
 	is(t, w.Check(t.Context(), "1", w.code(key)), fault.InvalidCode, "the code that it was set up by")
-	w.advance(30 * time.Second)
+	w.Advance(30 * time.Second)
 	is(t, w.Check(t.Context(), "2", w.code(key)), fault.InvalidCode, "somebody else's code")
 	is(t, w.Check(t.Context(), "1", w.code(key)), "", "the next code")
 	is(t, w.Check(t.Context(), "1", w.code(key)), fault.InvalidCode, "the same code again")
 	is(t, w.Check(t.Context(), "1", accountapi.Secret("12345")), fault.InvalidCode, "five digits")
-	w.advance(11 * time.Minute)
+	w.Advance(11 * time.Minute)
 	b, err := w.OfferApp("1", "Example", "1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.advance(11 * time.Minute)
+	w.Advance(11 * time.Minute)
 	_, err = w.AddApp(t.Context(), "1", b.Offer, "", w.code(keyOf(t, b)))
 	is(t, err, fault.Timeout, "an offer of 11 minutes ago")
 }
@@ -169,7 +157,7 @@ func TestABackupCodeServesOnceAndNewOnesReplaceIt(t *testing.T) {
 func TestGuessesInParallelRaceNoLimit(t *testing.T) {
 	w := newWorld(t)
 	key, _ := w.app(t, "1")
-	w.advance(30 * time.Second)
+	w.Advance(30 * time.Second)
 	var wrong, limited, busy int
 	var mu sync.Mutex
 	var group sync.WaitGroup
@@ -199,14 +187,14 @@ func TestGuessesInParallelRaceNoLimit(t *testing.T) {
 		is(t, w.Check(t.Context(), "1", accountapi.Secret("999999")), fault.InvalidCode, "a guess that was turned away before")
 	}
 	is(t, w.Check(t.Context(), "1", w.code(key)), fault.RateLimited, "the right code during the delay")
-	w.advance(16 * time.Minute)
+	w.Advance(16 * time.Minute)
 	is(t, w.Check(t.Context(), "1", w.code(key)), "", "the right code after it")
 }
 
 func TestOneCodeInParallelServesOnce(t *testing.T) {
 	w := newWorld(t)
 	key, backup := w.app(t, "1")
-	w.advance(30 * time.Second)
+	w.Advance(30 * time.Second)
 	for what, code := range map[string]accountapi.Secret{"of the app": w.code(key), "for backup": accountapi.Secret(backup[0])} {
 		var right int
 		var mu sync.Mutex
@@ -303,7 +291,7 @@ func TestAPasskeyThatIsNotTheOneAskedForIsRefused(t *testing.T) {
 	offer, answer = a.Sign(t, w.ask(t, "1"))
 	check("a copy that counts apart", "1", offer, answer, fault.InvalidCode)
 	offer, answer = a.Sign(t, w.ask(t, "1"))
-	w.advance(11 * time.Minute)
+	w.Advance(11 * time.Minute)
 	check("an answer after 11 minutes", "1", offer, answer, fault.Timeout)
 	check("nonsense", "", "nonsense", []byte("{"), fault.Timeout)
 }
@@ -341,11 +329,11 @@ func TestWhoHasTheDatabaseAloneReadsNoKeyAndNoCode(t *testing.T) {
 		}
 	}
 	// Under another service secret nothing opens: it fails, and lets nobody in.
-	other, err := factor.New(factor.Config{DB: w.db, Limits: w.Limits, Secret: []byte("another"), PublicURL: origin, Now: w.clock})
+	other, err := factor.New(factor.Config{DB: w.db, Limits: w.Limits, Secret: []byte("another"), PublicURL: origin, Now: w.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.advance(time.Minute)
+	w.Advance(time.Minute)
 	if err := other.Check(t.Context(), "1", w.code(key)); err == nil {
 		t.Error("a code is taken under another secret")
 	}

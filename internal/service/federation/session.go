@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net/url"
 	"time"
+
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // Begun notes what the provider calls a session of the portal.
@@ -99,39 +101,24 @@ func (s *Service) Ended(ctx context.Context, raw string, end func(tx *sql.Tx, id
 		return refused("the logout token is too old")
 	}
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		var out []string
+		var named []string
 		// By the provider's name for it; and where it gave none, every one of the person.
 		if c.SID != "" {
-			if err := s.drop(ctx, tx, &out, `DELETE FROM oidc_sessions WHERE issuer = $1 AND sid = $2 RETURNING session_id`, s.Issuer, c.SID); err != nil {
+			var err error
+			if named, err = store.Collect(ctx, tx, store.One[string], `DELETE FROM oidc_sessions WHERE issuer = $1 AND sid = $2 RETURNING session_id`, s.Issuer, c.SID); err != nil {
 				return err
 			}
 		}
-		if err := s.drop(ctx, tx, &out, `DELETE FROM oidc_sessions WHERE session_id IN
+		others, err := store.Collect(ctx, tx, store.One[string], `DELETE FROM oidc_sessions WHERE session_id IN
 (SELECT p.id FROM oidc_subjects u JOIN portal_sessions p ON p.account_id = u.account_id WHERE u.issuer = $1 AND u.subject = $2)
-AND (sid = '' OR $3 = '') RETURNING session_id`, s.Issuer, t.Subject, c.SID); err != nil {
+AND (sid = '' OR $3 = '') RETURNING session_id`, s.Issuer, t.Subject, c.SID)
+		if err != nil {
 			return err
 		}
-		return end(tx, out)
+		return end(tx, append(named, others...))
 	})
 	if err != nil {
 		return fmt.Errorf("cannot end sessions: %w", err)
 	}
 	return nil
-}
-
-// drop adds the sessions that a query removes.
-func (s *Service) drop(ctx context.Context, tx *sql.Tx, out *[]string, query string, args ...any) error {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		*out = append(*out, id)
-	}
-	return rows.Err()
 }

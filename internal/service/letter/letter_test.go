@@ -6,22 +6,15 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
-
-	"github.com/accountlock/accountlock/internal/i18n"
+	"github.com/accountlock/accountlock/internal/service/apitest"
 	"github.com/accountlock/accountlock/internal/service/letter"
 )
-
-var values = regexp.MustCompile(`\{\d\}`)
 
 // said are the texts that the service's code marks.
 func said(t *testing.T) map[string]bool {
@@ -67,36 +60,7 @@ func said(t *testing.T) map[string]bool {
 }
 
 func TestEveryLanguageSaysEveryLetterWithItsValues(t *testing.T) {
-	want := said(t)
-	for _, l := range i18n.Languages() {
-		if l.Tag == "en" {
-			continue
-		}
-		b, err := os.ReadFile("catalogs/" + l.Tag + ".toml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var c struct {
-			Texts map[string]string `toml:"texts"`
-		}
-		if err := toml.Unmarshal(b, &c); err != nil {
-			t.Fatal(err)
-		}
-		for text := range want {
-			to := c.Texts[text]
-			a, b := values.FindAllString(text, -1), values.FindAllString(to, -1)
-			slices.Sort(a)
-			slices.Sort(b)
-			if to == "" || !slices.Equal(a, b) || strings.HasSuffix(text, "\n") != strings.HasSuffix(to, "\n") {
-				t.Errorf("%s says %q for %q", l.Tag, to, text)
-			}
-		}
-		for text := range c.Texts {
-			if !want[text] {
-				t.Errorf("%s says %q, which nobody does", l.Tag, text)
-			}
-		}
-	}
+	apitest.WantCatalogs(t, "catalogs", said(t))
 }
 
 func TestALetterIsWrittenInTheFirstLanguageThatIsKnown(t *testing.T) {

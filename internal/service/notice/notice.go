@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 const (
@@ -135,24 +136,14 @@ func (q *Queue) take(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	var out []row
-	err := q.db.Tx(ctx, func(tx *sql.Tx) error {
-		out = nil
+	err := q.db.Tx(ctx, func(tx *sql.Tx) (err error) {
 		now := q.now()
-		rows, err := tx.QueryContext(ctx, `UPDATE notices SET leased_to = $1 WHERE id IN
+		out, err = store.Collect(ctx, tx, func(rows *sql.Rows) (n row, err error) {
+			return n, rows.Scan(&n.id, &n.AccountID, &n.Kind, &n.DeviceID, &n.Model, &n.Detail, &n.created)
+		}, `UPDATE notices SET leased_to = $1 WHERE id IN
 (SELECT id FROM notices WHERE leased_to <= $2 ORDER BY leased_to, created_at LIMIT $3)
 RETURNING id, account_id, kind, device_id, model, detail, created_at`, now.Add(lease).UnixMilli(), now.UnixMilli(), batch)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var n row
-			if err := rows.Scan(&n.id, &n.AccountID, &n.Kind, &n.DeviceID, &n.Model, &n.Detail, &n.created); err != nil {
-				return err
-			}
-			out = append(out, n)
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what to tell owners: %w", err)

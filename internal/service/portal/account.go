@@ -60,11 +60,7 @@ func (p *Portal) accountWith(w http.ResponseWriter, r *http.Request, s session, 
 		with(&d)
 		v.Data = d
 	}
-	if refused != nil {
-		p.again(w, r, "account", v, refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "account", v)
+	p.shown(w, r, "account", v, refused)
 }
 
 func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request, s session) {

@@ -59,17 +59,10 @@ func (p *Portal) deviceWith(w http.ResponseWriter, r *http.Request, s session, r
 	if with != nil {
 		with(&data)
 	}
-	v := view{Title: i18n.Mark("Device"), SignedIn: true}
-	if refused != nil {
-		if r.PostForm.Has("message") {
-			data.Message, data.Contact = r.PostForm.Get("message"), r.PostForm.Get("contact")
-		}
-		v.Data = data
-		p.again(w, r, "device", v, refused)
-		return
+	if refused != nil && r.PostForm.Has("message") {
+		data.Message, data.Contact = r.PostForm.Get("message"), r.PostForm.Get("contact")
 	}
-	v.Data = data
-	p.show(w, r, http.StatusOK, "device", v)
+	p.shown(w, r, "device", view{Title: i18n.Mark("Device"), SignedIn: true, Data: data}, refused)
 }
 
 // deviceDone sends the owner back to the device, or shows what was refused.

@@ -78,11 +78,7 @@ func (p *Portal) showFactors(w http.ResponseWriter, r *http.Request, d factorsDa
 		"passkey": i18n.Mark("Set up a passkey"), "codes": i18n.Mark("Your backup codes"),
 	}[d.State]
 	v := view{Title: title, SignedIn: true, Data: d}
-	if refused != nil {
-		p.again(w, r, "factors", v, refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "factors", v)
+	p.shown(w, r, "factors", v, refused)
 }
 
 // codesOr shows new backup codes, if there are any, or else goes back to the list.

@@ -70,19 +70,21 @@ func (p *Portal) recoverForm(w http.ResponseWriter, r *http.Request) {
 	p.recoverAsk(w, r, nil)
 }
 
-// recoverAsk shows the first form, with a new check, and a refusal if there is one.
 func (p *Portal) recoverAsk(w http.ResponseWriter, r *http.Request, refused error) {
-	challenge, err := p.Captcha.Challenge(recoverUse)
+	p.askFirst(w, r, "recover", recoverUse, refused, func(challenge, identifier string) view {
+		return recoverView(recoverData{State: "ask", Identifier: identifier, Captcha: challenge})
+	})
+}
+
+// askFirst shows the first form of a conversation, with a new check, and with what was
+// refused there if anything was.
+func (p *Portal) askFirst(w http.ResponseWriter, r *http.Request, page, use string, refused error, form func(challenge, identifier string) view) {
+	challenge, err := p.Captcha.Challenge(use)
 	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	v := recoverView(recoverData{State: "ask", Identifier: r.PostForm.Get("identifier"), Captcha: challenge})
-	if refused != nil {
-		p.again(w, r, "recover", v, refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "recover", v)
+	p.shown(w, r, page, form(challenge, r.PostForm.Get("identifier")), refused)
 }
 
 // recoverBegin takes what was typed. It answers alike whether or not an account has it:
@@ -143,11 +145,7 @@ func (p *Portal) recoverAt(w http.ResponseWriter, r *http.Request, refused error
 	case !at.Ready:
 		d.State = "wait"
 	}
-	if refused != nil {
-		p.again(w, r, "recover", recoverView(d), refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "recover", recoverView(d))
+	p.shown(w, r, "recover", recoverView(d), refused)
 }
 
 // recoverOver shows the first form after a conversation that cannot be gone on with.
@@ -201,8 +199,11 @@ func (p *Portal) recoverDone(w http.ResponseWriter, r *http.Request, err error, 
 	}
 }
 
+// stopData is what the page needs that an owner's notice leads to, of a recovery or of a
+// support case.
 type stopData struct {
-	Code string
+	ForCase    bool
+	Case, Code string
 	// Over says that there is nothing more to do.
 	Over bool
 }

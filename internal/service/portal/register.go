@@ -47,19 +47,10 @@ func (p *Portal) registerForm(w http.ResponseWriter, r *http.Request) {
 	p.registerAsk(w, r, nil)
 }
 
-// registerAsk shows the first form, with a new check, and a refusal if there is one.
 func (p *Portal) registerAsk(w http.ResponseWriter, r *http.Request, refused error) {
-	challenge, err := p.Captcha.Challenge(registerUse)
-	if err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	v := registerView(registerData{State: "ask", Identifier: r.PostForm.Get("identifier"), Captcha: challenge})
-	if refused != nil {
-		p.again(w, r, "register", v, refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "register", v)
+	p.askFirst(w, r, "register", registerUse, refused, func(challenge, identifier string) view {
+		return registerView(registerData{State: "ask", Identifier: identifier, Captcha: challenge})
+	})
 }
 
 // registerBegin sends a code. It answers alike whether or not somebody has the address.
@@ -103,11 +94,7 @@ func (p *Portal) registerAt(w http.ResponseWriter, r *http.Request, refused erro
 	if at.Proven {
 		d.State = "password"
 	}
-	if refused != nil {
-		p.again(w, r, "register", registerView(d), refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "register", registerView(d))
+	p.shown(w, r, "register", registerView(d), refused)
 }
 
 func (p *Portal) registerCode(w http.ResponseWriter, r *http.Request) {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // How long a session lasts: idleTime without a request, lifeTime in all, and
@@ -136,22 +138,10 @@ WHERE token_hash = $1 AND stage = $2 AND expires_at > $3 AND seen_at > $4 AND NO
 // of returns the sessions of an account, the newest first.
 func (s sessions) of(ctx context.Context, accountID string) (out []session, err error) {
 	now := s.now()
-	err = s.db.Read(ctx, func(tx *sql.Tx) error {
-		out = nil
-		rows, err := tx.QueryContext(ctx, `SELECT `+sessionColumns+` FROM portal_sessions WHERE account_id = $1 AND stage = 'in'
+	err = s.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		out, err = store.Collect(ctx, tx, func(rows *sql.Rows) (session, error) { return scanSession(rows) }, `SELECT `+sessionColumns+` FROM portal_sessions WHERE account_id = $1 AND stage = 'in'
 AND expires_at > $2 AND seen_at > $3 ORDER BY seen_at DESC, id`, accountID, now.UnixMilli(), now.Add(-idleTime).UnixMilli())
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			one, err := scanSession(rows)
-			if err != nil {
-				return err
-			}
-			out = append(out, one)
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read an account's sessions: %w", err)

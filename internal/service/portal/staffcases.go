@@ -42,11 +42,7 @@ func (p *Portal) casesWith(w http.ResponseWriter, r *http.Request, m staff.Membe
 		return
 	}
 	v := view{Title: i18n.Mark("Support cases"), Staff: &m, Data: d}
-	if refused != nil {
-		p.again(w, r, "staff-cases", v, refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "staff-cases", v)
+	p.shown(w, r, "staff-cases", v, refused)
 }
 
 func (p *Portal) staffOpen(w http.ResponseWriter, r *http.Request, m staff.Member) {
@@ -112,11 +108,7 @@ func (p *Portal) caseWith(w http.ResponseWriter, r *http.Request, m staff.Member
 		with(&d)
 	}
 	v := view{Title: i18n.Mark("Support case"), Staff: &m, Data: d}
-	if refused != nil {
-		p.again(w, r, "staff-case", v, refused)
-		return
-	}
-	p.show(w, r, http.StatusOK, "staff-case", v)
+	p.shown(w, r, "staff-case", v, refused)
 }
 
 // caseDone goes back to the case, or shows what was refused.
@@ -203,32 +195,26 @@ func (p *Portal) stopOwn(w http.ResponseWriter, r *http.Request, s session) {
 	redirect(w, r, "/support", "case-stopped")
 }
 
-// stopCaseData is what the page needs that the owner's notice leads to.
-type stopCaseData struct {
-	Case, Code string
-	Over       bool
-}
-
 // stopForm asks before it stops: programs that look at the links in a mail must not
 // have stopped anything by it.
 func (p *Portal) stopForm(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	p.show(w, r, http.StatusOK, "stop-case", view{Title: i18n.Mark("Stop a support case"), Data: stopCaseData{Case: q.Get("case"), Code: q.Get("code")}})
+	p.show(w, r, http.StatusOK, "stop", view{Title: i18n.Mark("Stop a support case"), Data: stopData{ForCase: true, Case: q.Get("case"), Code: q.Get("code")}})
 }
 
 func (p *Portal) stopCase(w http.ResponseWriter, r *http.Request) {
-	d := stopCaseData{Case: r.PostForm.Get("case"), Code: r.PostForm.Get("code")}
+	d := stopData{ForCase: true, Case: r.PostForm.Get("case"), Code: r.PostForm.Get("code")}
 	v := view{Title: i18n.Mark("Stop a support case"), Data: d}
 	if err := p.Cases.Stop(r.Context(), d.Case, "", d.Code); err != nil {
 		if f := fault.As(err); f.Code == fault.InvalidCode {
 			f.Message, f.Remedy = i18n.Mark("No open case has this number and code."), i18n.Mark("It may be stopped or over already. Open the link in the message once more.")
 		}
-		p.again(w, r, "stop-case", v, err)
+		p.again(w, r, "stop", v, err)
 		return
 	}
 	d.Over = true
 	v.Data = d
-	p.show(w, r, http.StatusOK, "stop-case", v)
+	p.show(w, r, http.StatusOK, "stop", v)
 }
 
 // actions are what staff may approve of.

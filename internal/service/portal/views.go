@@ -245,6 +245,15 @@ func (p *Portal) again(w http.ResponseWriter, r *http.Request, name string, v vi
 	p.show(w, r, status, name, v)
 }
 
+// shown shows a page, with what was refused on it if anything was.
+func (p *Portal) shown(w http.ResponseWriter, r *http.Request, page string, v view, refused error) {
+	if refused != nil {
+		p.again(w, r, page, v, refused)
+		return
+	}
+	p.show(w, r, http.StatusOK, page, v)
+}
+
 func (p *Portal) refusalOf(r *http.Request, f *fault.Error) *refusal {
 	t := p.tongueOf(r)
 	out := &refusal{Message: t.fault(f), Remedy: t.remedy(f)}

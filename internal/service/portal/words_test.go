@@ -7,13 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/pelletier/go-toml/v2"
-
-	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/service/apitest"
 )
 
@@ -23,7 +19,6 @@ var (
 	// inFaults are the sentences of refusals, with numbers for values alone.
 	inFaults = regexp.MustCompile(`(?:fault\.Newf\(fault\.\w+, |\.Remedy = )"([^"%]+(?:%d[^"%]*)*)"`)
 	number   = regexp.MustCompile(`\d+`)
-	values   = regexp.MustCompile(`\{\d\}`)
 )
 
 // elsewhere are refusals that only devices or the console get.
@@ -83,41 +78,7 @@ func said(t *testing.T) map[string]bool {
 }
 
 func TestEveryLanguageSaysEveryText(t *testing.T) {
-	want := said(t)
-	for _, l := range i18n.Languages() {
-		if l.Tag == "en" {
-			continue
-		}
-		b, err := os.ReadFile("catalogs/" + l.Tag + ".toml")
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		var c struct {
-			Texts map[string]string `toml:"texts"`
-		}
-		if err := toml.Unmarshal(b, &c); err != nil {
-			t.Errorf("%s: %v", l.Tag, err)
-		}
-		for text := range want {
-			to, ok := c.Texts[text]
-			if !ok || to == "" {
-				t.Errorf("%s does not say %q", l.Tag, text)
-				continue
-			}
-			a, b := values.FindAllString(text, -1), values.FindAllString(to, -1)
-			slices.Sort(a)
-			slices.Sort(b)
-			if !slices.Equal(a, b) {
-				t.Errorf("%s: %q has other values than %q", l.Tag, to, text)
-			}
-		}
-		for text := range c.Texts {
-			if !want[text] {
-				t.Errorf("%s says %q, which nobody does", l.Tag, text)
-			}
-		}
-	}
+	apitest.WantCatalogs(t, "catalogs", said(t))
 }
 
 func TestAVisitorIsSpokenToInTheBrowsersLanguageOrTheOneChosen(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // StopPath is the portal's page that the owner's notice leads to; its `code` is Stop's.
@@ -90,24 +91,11 @@ func (s *Service) take(ctx context.Context, table, flag string) ([]string, error
 		return nil, wrap("read what is to be sent", err)
 	}
 	var out []string
-	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		out = nil
-		//nolint:gosec // both names are this file's
-		rows, err := tx.QueryContext(ctx, `UPDATE `+table+` SET leased_to = $1 WHERE id IN
+	err = s.DB.Tx(ctx, func(tx *sql.Tx) (err error) {
+		out, err = store.Collect(ctx, tx, store.One[string], `UPDATE `+table+` SET leased_to = $1 WHERE id IN
 (SELECT id FROM `+table+` WHERE `+flag+` = 1 AND leased_to <= $2 ORDER BY leased_to LIMIT $3) RETURNING id`,
 			millis(now.Add(lease)), millis(now), batch)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
-			if err := rows.Scan(&id); err != nil {
-				return err
-			}
-			out = append(out, id)
-		}
-		return rows.Err()
+		return err
 	})
 	return out, wrap("take what is to be sent", err)
 }

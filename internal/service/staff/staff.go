@@ -25,6 +25,7 @@ import (
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/seal"
+	"github.com/accountlock/accountlock/internal/service/store"
 	"github.com/accountlock/accountlock/internal/service/totp"
 )
 
@@ -211,21 +212,9 @@ func find(ctx context.Context, tx *sql.Tx, name string) (Member, error) {
 // List returns all members by their names.
 func (s *Service) List(ctx context.Context) ([]Member, error) {
 	var out []Member
-	err := s.db.Read(ctx, func(tx *sql.Tx) error {
-		out = []Member{}
-		rows, err := tx.QueryContext(ctx, `SELECT `+columns+` FROM staff ORDER BY name`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			m, err := scan(rows)
-			if err != nil {
-				return err
-			}
-			out = append(out, m)
-		}
-		return rows.Err()
+	err := s.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		out, err = store.Collect(ctx, tx, func(rows *sql.Rows) (Member, error) { return scan(rows) }, `SELECT `+columns+` FROM staff ORDER BY name`)
+		return err
 	})
 	return out, wrap("read the staff", err)
 }

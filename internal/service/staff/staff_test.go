@@ -17,6 +17,7 @@ import (
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/apitest"
 	"github.com/accountlock/accountlock/internal/service/audit"
 	"github.com/accountlock/accountlock/internal/service/keys"
 	"github.com/accountlock/accountlock/internal/service/staff"
@@ -30,43 +31,30 @@ const password = "a violin in the rain"
 // world is a staff in a database of its own, under a clock that stands still.
 type world struct {
 	*staff.Service
+	*apitest.Clock
 	t     *testing.T
 	db    *store.DB
 	trail *audit.Log
-	mu    sync.Mutex
-	at    time.Time
-}
-
-func (w *world) now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.at
-}
-
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.at = w.at.Add(d)
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, db: storetest.Open(t, nil), at: time.Date(2031, 4, 5, 6, 7, 8, 0, time.UTC)}
+	w := &world{t: t, db: storetest.Open(t, nil), Clock: apitest.NewClock()}
 	dir := t.TempDir()
 	if err := keys.Init(dir); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keys.Open(dir, w.now)
+	ring, err := keys.Open(dir, w.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	secret := bytes.Repeat([]byte("s"), 32)
-	accounts, err := account.New(account.Config{DB: w.db, Secret: secret, Hash: account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}, Now: w.now})
+	accounts, err := account.New(account.Config{DB: w.db, Secret: secret, Hash: account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}, Now: w.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.trail = audit.New(w.db, ring, w.now)
-	if w.Service, err = staff.New(w.db, accounts, w.trail, secret, "accounts.example.org", w.now); err != nil {
+	w.trail = audit.New(w.db, ring, w.Now)
+	if w.Service, err = staff.New(w.db, accounts, w.trail, secret, "accounts.example.org", w.Now); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -113,7 +101,7 @@ func wantFault(t *testing.T, err error, code fault.Code) {
 func TestAMemberNeedsNamePasswordAndACodeThatWasNotUsed(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
-	code := func(steps int64) string { return totp.Code(secret, totp.Step(w.now())+steps) }
+	code := func(steps int64) string { return totp.Code(secret, totp.Step(w.Now())+steps) }
 	wantFault(t, w.try("alice", password, ""), fault.InvalidCredentials)
 	wantFault(t, w.try("alice", password, "000000"), fault.InvalidCredentials)
 	wantFault(t, w.try("alice", "something else", code(0)), fault.InvalidCredentials)
@@ -129,7 +117,7 @@ func TestAMemberNeedsNamePasswordAndACodeThatWasNotUsed(t *testing.T) {
 	if err := w.try("alice", password, code(1)); err != nil {
 		t.Fatalf("an app whose clock is ahead: %v", err)
 	}
-	w.advance(time.Minute)
+	w.Advance(time.Minute)
 	if err := w.try("alice", password, code(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +126,7 @@ func TestAMemberNeedsNamePasswordAndACodeThatWasNotUsed(t *testing.T) {
 func TestOneCodeLetsInOneOfManyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
-	code := totp.Code(secret, totp.Step(w.now()))
+	code := totp.Code(secret, totp.Step(w.Now()))
 	var in atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
@@ -173,7 +161,7 @@ func TestANameThatNoDatabaseStoresIsNobodys(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
 	for _, name := range []string{"alice\x00", "alice\xff", "x" + strings.Repeat("é", 60)} {
-		_, err := w.Authenticate(t.Context(), staff.Proof{Name: name, Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.now())))})
+		_, err := w.Authenticate(t.Context(), staff.Proof{Name: name, Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.Now())))})
 		if fault.CodeOf(err) != fault.InvalidCredentials {
 			t.Errorf("%.20q: %v", name, err)
 		}
@@ -183,7 +171,7 @@ func TestANameThatNoDatabaseStoresIsNobodys(t *testing.T) {
 func TestADisabledMemberIsOutAtOnce(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
-	m, err := w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.now())))})
+	m, err := w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.Now())))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +192,8 @@ func TestADisabledMemberIsOutAtOnce(t *testing.T) {
 	_, err = w.Find(t.Context(), token)
 	wantFault(t, err, fault.NotAuthorized)
 	wantFault(t, w.Confirm(t.Context(), m, accountapi.Secret(password), netip.Addr{}), fault.InvalidCredentials)
-	w.advance(time.Minute)
-	code := totp.Code(secret, totp.Step(w.now()))
+	w.Advance(time.Minute)
+	code := totp.Code(secret, totp.Step(w.Now()))
 	wantFault(t, w.try("alice", password, code), fault.InvalidCredentials)
 	if _, err := w.SetDisabled(t.Context(), audit.Console, "alice", false); err != nil {
 		t.Fatal(err)
@@ -224,9 +212,9 @@ func TestASessionEndsByItselfAndWithTheNextSignIn(t *testing.T) {
 	var m staff.Member
 	begin := func() string {
 		t.Helper()
-		w.advance(time.Minute)
+		w.Advance(time.Minute)
 		var err error
-		m, err = w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.now())))})
+		m, err = w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(totp.Code(secret, totp.Step(w.Now())))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,18 +231,18 @@ func TestASessionEndsByItselfAndWithTheNextSignIn(t *testing.T) {
 		t.Fatal("an earlier session outlives the next sign-in")
 	}
 	for range 20 {
-		w.advance(20 * time.Minute)
+		w.Advance(20 * time.Minute)
 		if !alive(second) {
 			t.Fatal("a session in use ended")
 		}
 	}
-	w.advance(31 * time.Minute)
+	w.Advance(31 * time.Minute)
 	if alive(second) {
 		t.Fatal("an idle session lives on")
 	}
 	third := begin()
 	for range 8 * 3 {
-		w.advance(20 * time.Minute)
+		w.Advance(20 * time.Minute)
 		alive(third)
 	}
 	if alive(third) {
@@ -312,7 +300,7 @@ func TestTheDatabaseHoldsNeitherPasswordNorSecondFactorAndTheTrailNamesEachChang
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.try("bob", password, totp.Code(secret, totp.Step(w.now()))); err == nil {
+	if err := w.try("bob", password, totp.Code(secret, totp.Step(w.Now()))); err == nil {
 		t.Fatal("bob signs in with alice's second factor")
 	}
 	if _, err := w.SetDisabled(t.Context(), "alice", "bob", true); err != nil {

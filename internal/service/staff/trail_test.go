@@ -37,7 +37,7 @@ func (w *world) told() []string {
 func TestTheTrailTellsWhoOfStaffSignedInAndWhoTried(t *testing.T) {
 	w := newWorld(t)
 	secret := w.add("alice", staff.Agent)
-	code := func() string { return totp.Code(secret, totp.Step(w.now())) }
+	code := func() string { return totp.Code(secret, totp.Step(w.Now())) }
 	wantFault(t, w.try("alice", "hunter2 hunter2", code()), fault.InvalidCredentials)
 	wantFault(t, w.try("alice", password, "000000"), fault.InvalidCredentials)
 	// Somebody types the password where the name belongs.
@@ -46,7 +46,7 @@ func TestTheTrailTellsWhoOfStaffSignedInAndWhoTried(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFault(t, w.try("alice", password, code()), fault.InvalidCredentials) // used
-	w.advance(time.Minute)
+	w.Advance(time.Minute)
 	m, err := w.Authenticate(t.Context(), staff.Proof{Name: "alice", Password: accountapi.Secret(password), Code: accountapi.Secret(code())})
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestNobodyIsInWhoCannotBeNoted(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.try("alice", password, totp.Code(secret, totp.Step(w.now()))); err == nil {
+	if err := w.try("alice", password, totp.Code(secret, totp.Step(w.Now()))); err == nil {
 		t.Error("somebody is in, and nothing says so")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/accountlock/accountlock/internal/i18n"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/staff"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 // maxTries is how often one question can be answered in a case.
@@ -168,7 +169,6 @@ func (s *Service) factsOf(ctx context.Context, c Case) (facts, error) {
 	}
 	f := facts{Account: a}
 	err = s.DB.Read(ctx, func(tx *sql.Tx) error {
-		f.models = nil
 		var linked, used, signed int64
 		// A sign-in is one in the portal, or the account's check on a device of it.
 		err := tx.QueryRowContext(ctx, `SELECT
@@ -182,15 +182,9 @@ WHERE l.account_id = $1 AND e.batch = '' AND e.kind IN ('link', 'unlock', 'sign-
 			return err
 		}
 		f.linked, f.signed = timeOf(linked), timeOf(max(signed, used))
-		return each(ctx, tx, `SELECT DISTINCT d.model FROM links l JOIN devices d ON d.id = l.device_id AND d.link_id = l.id
-WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out')`, c.AccountID, func(rows *sql.Rows) error {
-			var m string
-			err := rows.Scan(&m)
-			if m != "" && m != c.Model {
-				f.models = append(f.models, m)
-			}
-			return err
-		})
+		f.models, err = store.Collect(ctx, tx, store.One[string], `SELECT DISTINCT d.model FROM links l JOIN devices d ON d.id = l.device_id AND d.link_id = l.id
+WHERE l.account_id = $1 AND l.status IN ('linked', 'lost', 'signed-out') AND d.model <> '' AND d.model <> $2`, c.AccountID, c.Model)
+		return err
 	})
 	return f, wrap("read an account's history", err)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/device"
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 const caseColumns = `c.number, c.device_id, d.model, c.account_id, c.link_id, c.challenge, c.proven, c.region, c.locale,
@@ -48,47 +49,27 @@ func load(ctx context.Context, tx *sql.Tx, number string) (Case, error) {
 	if c.Link, err = device.NewestLink(ctx, tx, c.DeviceID); err != nil {
 		return Case{}, err
 	}
-	return c, errors.Join(
-		each(ctx, tx, `SELECT staff, at, text FROM case_notes WHERE case_number = $1 ORDER BY position`, number, func(rows *sql.Rows) error {
-			var n Note
-			var at int64
-			err := rows.Scan(&n.Staff, &at, &n.Text)
-			n.At = timeOf(at)
-			c.Notes = append(c.Notes, n)
-			return err
-		}),
-		each(ctx, tx, `SELECT question, staff, at, correct FROM case_answers WHERE case_number = $1 ORDER BY position`, number, func(rows *sql.Rows) error {
-			var a Answer
-			var at, right int64
-			err := rows.Scan(&a.Question, &a.Staff, &at, &right)
-			a.At, a.Right = timeOf(at), right != 0
-			c.Answers = append(c.Answers, a)
-			return err
-		}),
-		each(ctx, tx, `SELECT a.staff_id, s.name, a.action, a.generation, a.at FROM case_approvals a JOIN staff s ON s.id = a.staff_id
-WHERE a.case_number = $1 AND s.disabled_at = 0 ORDER BY a.at, s.name`, number, func(rows *sql.Rows) error {
-			var a Approval
-			var at int64
-			err := rows.Scan(&a.StaffID, &a.Staff, &a.Action, &a.Generation, &at)
-			a.At = timeOf(at)
-			c.Approvals = append(c.Approvals, a)
-			return err
-		}),
-	)
-}
-
-func each(ctx context.Context, tx *sql.Tx, query, number string, scan func(*sql.Rows) error) error {
-	rows, err := tx.QueryContext(ctx, query, number)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	var nerr, aerr, perr error
+	c.Notes, nerr = store.Collect(ctx, tx, func(rows *sql.Rows) (n Note, err error) {
+		var at int64
+		err = rows.Scan(&n.Staff, &at, &n.Text)
+		n.At = timeOf(at)
+		return n, err
+	}, `SELECT staff, at, text FROM case_notes WHERE case_number = $1 ORDER BY position`, number)
+	c.Answers, aerr = store.Collect(ctx, tx, func(rows *sql.Rows) (a Answer, err error) {
+		var at, right int64
+		err = rows.Scan(&a.Question, &a.Staff, &at, &right)
+		a.At, a.Right = timeOf(at), right != 0
+		return a, err
+	}, `SELECT question, staff, at, correct FROM case_answers WHERE case_number = $1 ORDER BY position`, number)
+	c.Approvals, perr = store.Collect(ctx, tx, func(rows *sql.Rows) (a Approval, err error) {
+		var at int64
+		err = rows.Scan(&a.StaffID, &a.Staff, &a.Action, &a.Generation, &at)
+		a.At = timeOf(at)
+		return a, err
+	}, `SELECT a.staff_id, s.name, a.action, a.generation, a.at FROM case_approvals a JOIN staff s ON s.id = a.staff_id
+WHERE a.case_number = $1 AND s.disabled_at = 0 ORDER BY a.at, s.name`, number)
+	return c, errors.Join(nerr, aerr, perr)
 }
 
 // Get returns a case. One that is not there is fault.InvalidArgument.
@@ -136,21 +117,9 @@ func (f Filter) query() (string, []any) {
 func (s *Service) List(ctx context.Context, f Filter) ([]Case, error) {
 	query, args := f.query()
 	var out []Case
-	err := s.DB.Read(ctx, func(tx *sql.Tx) error {
-		out = []Case{}
-		rows, err := tx.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			c, err := scanCase(rows)
-			if err != nil {
-				return err
-			}
-			out = append(out, c)
-		}
-		return rows.Err()
+	err := s.DB.Read(ctx, func(tx *sql.Tx) (err error) {
+		out, err = store.Collect(ctx, tx, func(rows *sql.Rows) (Case, error) { return scanCase(rows) }, query, args...)
+		return err
 	})
 	return out, wrap("read cases", err)
 }
@@ -160,13 +129,7 @@ func (s *Service) Owned(ctx context.Context, accountID string) ([]Case, error) {
 	var out []Case
 	err := s.DB.Read(ctx, func(tx *sql.Tx) error {
 		out = nil
-		var numbers []string
-		err := each(ctx, tx, `SELECT number FROM cases WHERE account_id = $1 AND outcome = '' ORDER BY opened_at, number`, accountID, func(rows *sql.Rows) error {
-			var n string
-			err := rows.Scan(&n)
-			numbers = append(numbers, n)
-			return err
-		})
+		numbers, err := store.Collect(ctx, tx, store.One[string], `SELECT number FROM cases WHERE account_id = $1 AND outcome = '' ORDER BY opened_at, number`, accountID)
 		if err != nil {
 			return err
 		}
