@@ -50,7 +50,7 @@ func wake(dir string) error {
 	if err != nil {
 		return err
 	}
-	d, err := os.Open(dir) //nolint:gosec // the state directory, from the configuration
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
