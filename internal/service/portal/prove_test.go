@@ -3,6 +3,7 @@
 package portal_test
 
 import (
+	"database/sql"
 	"net/http"
 	"strings"
 	"testing"
@@ -121,6 +122,20 @@ func TestADeletionTakesOneCodeAndNoMore(t *testing.T) {
 	}
 	b.post("/account/delete", "sure", "1", "password", s.Careful.Password).says(t, "A code was sent to c•••@example.org")
 	b.post("/account/delete/code", "code", b.code()).says(t, "Your account was deleted")
+}
+
+func TestAFormThatCannotBeMadeIsAPageThatSaysSo(t *testing.T) {
+	s := apitest.Start(t)
+	b := visit(t, s).signIn(s.Owner)
+	if err := s.DB.Tx(t.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `DROP TABLE factors`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.get("/account").says(t, "Something went wrong", "Try again in a few minutes"); got.status != http.StatusInternalServerError {
+		t.Errorf("it answers %d", got.status)
+	}
 }
 
 func TestCodesThatProveAreBounded(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/fault"
@@ -72,10 +73,9 @@ type view struct {
 	Registration bool
 	// SignedIn: the visitor has a session.
 	SignedIn bool
-	// Ways are the second factors of who is signed in; SendsCode says that a code is sent
-	// in their place.
-	Ways      factor.Ways
-	SendsCode bool
+	// factors reads what who is signed in is asked for beside the password, once a page,
+	// where a form on it asks; nil for nobody.
+	factors func() (ownFactors, error)
 	// Staff is the member of staff who has a session; nil for none.
 	Staff *staff.Member
 	// Cases is how many open cases support has about the owner's account.
@@ -96,6 +96,31 @@ type view struct {
 	// Path is where the visitor is, for the choice of language.
 	Path string
 	Data any
+}
+
+// ownFactors are the second factors of an owner: those set up, or else a code that is sent.
+type ownFactors struct {
+	ways factor.Ways
+	sent bool
+}
+
+func (v view) own() (ownFactors, error) {
+	if v.factors == nil {
+		return ownFactors{}, nil
+	}
+	return v.factors()
+}
+
+// Ways are the second factors that who is signed in has set up.
+func (v view) Ways() (factor.Ways, error) {
+	f, err := v.own()
+	return f.ways, err
+}
+
+// SendsCode says that a code is sent in their place.
+func (v view) SendsCode() (bool, error) {
+	f, err := v.own()
+	return f.sent, err
 }
 
 // Typed is what a field held in the form that is shown again: nobody ticks or chooses
@@ -137,17 +162,17 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 		v.Provider = p.Federation.Name
 	}
 	if owner, _ := r.Context().Value(ownerKey{}).(string); owner != "" && v.SignedIn {
-		var err error
-		if v.Ways, v.SendsCode, err = p.factorsOf(r, owner); err != nil {
-			p.fail(w, r, err)
-			return
-		}
+		v.factors = sync.OnceValues(func() (ownFactors, error) { return p.factorsOf(r, owner) })
 	}
 	if r.Method == http.MethodGet {
 		v.Done = dones[r.URL.Query().Get("done")]
 	}
 	var b bytes.Buffer
 	if err := p.views.pages[name].ExecuteTemplate(&b, "layout", v); err != nil {
+		if name != "message" {
+			p.fail(w, r, err) // such as of a database that does not answer
+			return
+		}
 		p.Log.ErrorContext(r.Context(), "cannot make a page", "page", name, "error", err)
 		http.Error(w, "Internal error", http.StatusInternalServerError)
 		return
@@ -159,12 +184,13 @@ func (p *Portal) show(w http.ResponseWriter, r *http.Request, status int, name s
 }
 
 // factorsOf returns what an owner is asked for beside the password.
-func (p *Portal) factorsOf(r *http.Request, owner string) (ways factor.Ways, sent bool, err error) {
-	if ways, err = p.Factors.Ways(r.Context(), owner); err != nil || ways.Any() {
-		return ways, false, err
+func (p *Portal) factorsOf(r *http.Request, owner string) (f ownFactors, err error) {
+	if f.ways, err = p.Factors.Ways(r.Context(), owner); err != nil || f.ways.Any() {
+		return f, err
 	}
 	a, err := p.Accounts.Get(r.Context(), owner)
-	return ways, a.SecondFactor, err
+	f.sent = a.SecondFactor
+	return f, err
 }
 
 // whence is the page to come back to after a choice of language: for a form that is shown
