@@ -57,6 +57,12 @@ func TestConformanceOfTheServerItself(t *testing.T) {
 			t.Errorf("%d: %+v", code, r)
 		}
 	})
+	t.Run("said to be down, and it is not", func(t *testing.T) {
+		r, code := asJSON(t, "--down")
+		if code != 1 || r.Passed != 2 || r.Failed != 2 || !strings.Contains(r.Checks[1].Found, "is the database stopped?") {
+			t.Errorf("%d: %+v", code, r)
+		}
+	})
 }
 
 func TestConformanceOfAnythingElse(t *testing.T) {

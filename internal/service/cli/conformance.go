@@ -27,7 +27,7 @@ const maxGiven = 1 << 20
 type given struct {
 	url, ca, keySet, accounts, identifier, passwordFile string
 	only                                                []string
-	asJSON                                              bool
+	asJSON, down                                        bool
 }
 
 func conformanceCommand(env Env) *cobra.Command {
@@ -52,6 +52,7 @@ func conformanceCommand(env Env) *cobra.Command {
 	f.StringVar(&g.passwordFile, "password-file", "", "file with its password; - is standard input")
 	f.StringVar(&g.accounts, "accounts", "", "test accounts, in the form of demo.json")
 	f.StringSliceVar(&g.only, "check", nil, "make this check alone; may be given again")
+	f.BoolVar(&g.down, "down", false, "check what it answers while its database is stopped, and nothing else")
 	f.BoolVar(&g.asJSON, "json", false, "write JSON")
 	return cmd
 }
@@ -84,7 +85,7 @@ func conform(cmd *cobra.Command, g given, env Env) error {
 var errNotConforming = errors.New("the service does not conform")
 
 func (g given) config(stdin io.Reader) (conformance.Config, error) {
-	cfg := conformance.Config{URL: g.url, Only: g.only, Now: time.Now}
+	cfg := conformance.Config{URL: g.url, Only: g.only, Down: g.down, Now: time.Now}
 	if g.ca != "" {
 		pem, err := readGiven(g.ca)
 		if err != nil {

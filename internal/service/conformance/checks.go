@@ -69,6 +69,7 @@ func checks() []check {
 		{"reset", answerPath, "A reset is granted once the person has confirmed; the link stands, and its account may link again.", anAccount, resets},
 		{"commit-again", answerPath, "A committed flow answers commit again with a fresh statement and changes nothing.", anAccount, commitsOnce},
 		{"wrong-password", answerPath, "A wrong password and an identifier that nobody has are answered alike.", anAccount, tellsNoneFromWrong},
+		{"wrong-password-time", answerPath, "A wrong password and an identifier that nobody has take as long.", anAccount, takesAsLong},
 		{"wrong-account", answerPath, "The right password of another account is WrongAccount, names the device's masked, and does not count.", twoAccounts, stranger},
 		{"body-size", transport, "A body of more than 64 KiB is refused with 413.", nothing, tooLarge},
 		{"body-type", transport, "A body that is not application/json is refused with 415.", nothing, otherMedia},

@@ -45,6 +45,8 @@ type Config struct {
 	Owner, Other *Account
 	// Only are the names of the checks to make; all where it is empty.
 	Only []string
+	// Down says that the service's database is stopped: other checks are made then.
+	Down bool
 	Now  func() time.Time
 }
 
@@ -114,7 +116,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return Report{}, fault.Newf(fault.InvalidArgument, "%q is no address of an account service, such as https://accounts.example.org.", cfg.URL)
 	}
-	chosen, err := choose(cfg.Only)
+	chosen, err := choose(cfg)
 	if err != nil {
 		return Report{}, err
 	}
@@ -143,9 +145,12 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return report, nil
 }
 
-// choose returns the checks of those names, in their order.
-func choose(names []string) ([]check, error) {
-	all := checks()
+// choose returns the checks that are asked for, in their order.
+func choose(cfg Config) ([]check, error) {
+	all, names := checks(), cfg.Only
+	if cfg.Down {
+		all = downChecks()
+	}
 	for _, n := range names {
 		if !slices.ContainsFunc(all, func(c check) bool { return c.name == n }) {
 			return nil, fault.Newf(fault.InvalidArgument, "There is no check %q.", n)

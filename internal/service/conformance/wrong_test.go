@@ -300,6 +300,14 @@ var wrong = []struct {
 			x.member("counted", false)
 		}
 	}},
+	{"looks at no password where there is no account", "wrong-password-time", nil, func(x *exchange) {
+		if !ofNobody(x) && x.code() == "InvalidCredentials" {
+			time.Sleep(60 * time.Millisecond) // what hashing takes
+		}
+	}},
+	{"looks for an account that is none for a while", "wrong-password-time", nil, func(x *exchange) {
+		toNobody(x, func() { time.Sleep(60 * time.Millisecond) })
+	}},
 	{"takes another account's owner for a guesser", "wrong-account", nil, func(x *exchange) {
 		if x.code() == "WrongAccount" {
 			problem(x, 403, "InvalidCredentials")
@@ -424,12 +432,17 @@ func problem(x *exchange, status int, code string) {
 
 // toNobody breaks the refusal of a password in a flow that names nobody.
 func toNobody(x *exchange, breaks func()) {
+	if ofNobody(x) && x.code() == "InvalidCredentials" {
+		breaks()
+	}
+}
+
+// ofNobody reports whether the flow names nobody.
+func ofNobody(x *exchange) bool {
 	if id := has(x.sent, "identifier"); id != "" {
 		x.memory[x.r.URL.Path] = id
 	}
-	if strings.HasSuffix(x.memory[x.r.URL.Path], "@nobody.example") && x.code() == "InvalidCredentials" {
-		breaks()
-	}
+	return strings.HasSuffix(x.memory[x.r.URL.Path], "@nobody.example")
 }
 
 func TestServersThatDoOneThingWrongAreFoundOut(t *testing.T) {

@@ -186,6 +186,19 @@ func (s *Server) Restart() error {
 	return s.run("pg_ctl", "restart", "-D", s.data(), "-m", "immediate", "-w", "-s", "-l", "/dev/null")
 }
 
+// Down ends the server as a crash does, and starts it again when the test ends.
+func (s *Server) Down(t testing.TB) {
+	t.Helper()
+	if err := s.run("pg_ctl", "stop", "-D", s.data(), "-m", "immediate", "-w", "-s"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Restart(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Database makes an empty database and returns its URL.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
