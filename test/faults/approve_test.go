@@ -18,6 +18,8 @@ import (
 	accountlock "github.com/accountlock/accountlock/internal/bus"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/approval"
+
+	"github.com/accountlock/accountlock/test/device"
 )
 
 // polls has the questions whether the owner has approved answered by h, and
@@ -48,38 +50,38 @@ func (r *rig) polls(h http.Handler) *atomic.Int64 {
 }
 
 func (c *conversation) choose(method string) error {
-	return c.obj.Call(accountlock.FlowFace+".Choose", 0, method).Err
+	return c.Obj.Call(accountlock.FlowFace+".Choose", 0, method).Err
 }
 
 func (c *conversation) step() string {
-	c.r.t.Helper()
-	v, err := c.obj.GetProperty(accountlock.FlowFace + ".Step")
-	must(c.r.t, err)
+	c.T.Helper()
+	v, err := c.Obj.GetProperty(accountlock.FlowFace + ".Step")
+	must(c.T, err)
 	return v.Value().(string)
 }
 
 // await waits for a condition of a flow, as long as a poll takes that was put off.
 func (c *conversation) await(what string, so func() bool) {
-	c.r.t.Helper()
+	c.T.Helper()
 	for end := time.Now().Add(3 * time.Minute); !so(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.r.t.Fatalf("%s does not come: at %s, %+v", what, c.step(), c.refusal())
+			c.T.Fatalf("%s does not come: at %s, %+v", what, c.step(), c.refusal())
 		}
 	}
 }
 
 func (r *rig) approve(code string) {
-	r.t.Helper()
-	_, err := r.service.Approvals.Decide(r.t.Context(), approval.Owner{AccountID: r.service.Owner.ID}, code, true)
-	must(r.t, err)
+	r.T.Helper()
+	_, err := r.service.Approvals.Decide(r.T.Context(), approval.Owner{AccountID: r.service.Owner.ID}, code, true)
+	must(r.T, err)
 }
 
 // asking is a flow that shows a code.
 func (r *rig) asking() (*conversation, string) {
-	r.t.Helper()
+	r.T.Helper()
 	c := r.begin("Unlock")
-	must(r.t, c.choose("approve"))
-	return c, c.prompt()["user-code"].Value().(string)
+	must(r.T, c.choose("approve"))
+	return c, c.Prompt()["user-code"].Value().(string)
 }
 
 func TestWhatKeepsAnApprovalFromComingIsToldAndOutlived(t *testing.T) {
@@ -98,7 +100,7 @@ func TestWhatKeepsAnApprovalFromComingIsToldAndOutlived(t *testing.T) {
 		"a login page in place of TLS": {says("HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\nContent-Length: 0\r\n\r\n"), fault.CaptivePortal},
 		"a stranger's certificate": {func(r *rig) {
 			m := r.honest()
-			m.tls.Certificates[0] = newAuthority(r.t).leaf(r.t, nil)
+			m.tls.Certificates[0] = newAuthority(r.T).leaf(r.T, nil)
 			r.front.become(m)
 		}, fault.ServiceUntrusted},
 		"a grant that nobody signed": {func(r *rig) {
@@ -135,8 +137,8 @@ func TestWhatEndsAnApprovalIsToldByItsName(t *testing.T) {
 		"refused": {func(r *rig) { r.polls(problem(403, fault.Declined, nil)) }, fault.Declined},
 		"expired": {func(r *rig) { r.service.Clock.Advance(11 * time.Minute) }, fault.CodeExpired},
 		"lost in between": {func(r *rig) {
-			_, err := r.service.Devices.Lose(r.t.Context(), r.get("DeviceId"), "", "")
-			must(r.t, err)
+			_, err := r.service.Devices.Lose(r.T.Context(), r.get("DeviceId"), "", "")
+			must(r.T, err)
 		}, fault.Declined},
 		"a flow that is gone":        {func(r *rig) { r.polls(problem(410, fault.Timeout, nil)) }, fault.CodeExpired},
 		"an account that is blocked": {func(r *rig) { r.polls(problem(403, fault.AccountBlocked, nil)) }, fault.AccountBlocked},
@@ -245,10 +247,10 @@ func TestACodeOrAnAddressOutOfBoundsIsNotShown(t *testing.T) {
 		}))
 		f := r.begin("Unlock")
 		err := f.choose("approve")
-		if e := f.refusal(); errorName(err) != accountlock.ErrorPrefix+e.Name || e.Name != string(fault.ServiceUnavailable) || f.step() != "identify" {
+		if e := f.refusal(); device.ErrorName(err) != accountlock.ErrorPrefix+e.Name || e.Name != string(fault.ServiceUnavailable) || f.step() != "identify" {
 			t.Errorf("%v: %v, at %s: %+v", change, err, f.step(), e)
 		}
-		f.obj.Call(accountlock.FlowFace+".Cancel", 0)
+		f.Obj.Call(accountlock.FlowFace+".Cancel", 0)
 		r.wantState("locked")
 	}
 }
@@ -268,10 +270,10 @@ func TestAServiceThatOffersNoApprovalIsNotAskedForOne(t *testing.T) {
 	})
 	r.front.become(m)
 	f := r.begin("Unlock")
-	if err := f.choose("approve"); errorName(err) != accountlock.ErrorPrefix+string(fault.Declined) {
+	if err := f.choose("approve"); device.ErrorName(err) != accountlock.ErrorPrefix+string(fault.Declined) {
 		t.Errorf("got %v", err)
 	}
-	v, err := f.obj.GetProperty(accountlock.FlowFace + ".Methods")
+	v, err := f.Obj.GetProperty(accountlock.FlowFace + ".Methods")
 	must(t, err)
 	if ways := strings.Join(v.Value().([]string), " "); strings.Contains(ways, "approve") {
 		t.Errorf("it goes on offering %s", ways)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/accountlock/accountlock/internal/diagnose"
+
+	"github.com/accountlock/accountlock/test/device"
 )
 
 // elsewhen moves the account service and its certificate in time: to them the
@@ -21,7 +23,7 @@ func (r *rig) elsewhen(years int) mode {
 	r.service.Clock.Advance(now.AddDate(years, 0, 0).Sub(now))
 	there := r.service.Clock.Now()
 	m := r.honest()
-	m.tls.Certificates = []tls.Certificate{r.ca.leaf(r.t, r.key, func(c *x509.Certificate) {
+	m.tls.Certificates = []tls.Certificate{r.ca.leaf(r.T, r.key, func(c *x509.Certificate) {
 		c.NotBefore, c.NotAfter = there.Add(-time.Hour), there.AddDate(0, 3, 0)
 	})}
 	r.front.become(m)
@@ -34,7 +36,7 @@ func TestADeviceWhoseClockIsYearsOffIsUnlockedByTheServicesSignedTime(t *testing
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.elsewhen(years)
-			r.reset()
+			r.Reset()
 			took := r.unlock()
 			measured("unlock with a clock "+name, "", took)
 			rows, _ := r.diagnose()
@@ -49,8 +51,8 @@ func TestADeviceWhoseClockIsYearsOffIsUnlockedByTheServicesSignedTime(t *testing
 				t.Errorf("got %+v", c)
 			}
 			// The next life finds the service's time on record.
-			r.stopDaemon()
-			r.startDaemon()
+			r.StopDaemon()
+			r.StartDaemon()
 			r.wantState("linked")
 			rows, _ = r.diagnose()
 			if got, want := rows["clock"].detail("trusted-time"), r.service.Clock.Now().UTC().Format("2006"); !strings.HasPrefix(got, want) {
@@ -77,7 +79,7 @@ func TestOverAConnectionWithWrongDatesOnlyAStatementIsAsked(t *testing.T) {
 		r.service.API.ServeHTTP(w, req)
 	})
 	r.front.become(m)
-	r.reset()
+	r.Reset()
 	e, took := r.tryUnlock(r.service.Owner.Password)
 	if e.Name != "ClockWrong" || e.Counted || took > inTime {
 		t.Errorf("got %+v after %v", e, took)
@@ -102,8 +104,8 @@ func TestAClockThatNobodySignedForIsNamedWithTheCertificatesDates(t *testing.T) 
 			r := newRig(t, func(r *rig) { r.fresh = true })
 			r.elsewhen(years)
 			// The device was never enrolled, and so cannot ask for a statement.
-			call := r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0)
-			if call.Err == nil || !strings.HasSuffix(errorName(call.Err), ".ClockWrong") {
+			call := r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0)
+			if call.Err == nil || !strings.HasSuffix(device.ErrorName(call.Err), ".ClockWrong") {
 				t.Fatalf("got %v", call.Err)
 			}
 			for _, want := range []string{time.Now().UTC().Format("2006-01-02"), r.service.Clock.Now().UTC().Format("2006-01-02"), "clock"} {

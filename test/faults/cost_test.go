@@ -17,17 +17,17 @@ import (
 
 // memory is a field of the daemon's /proc/PID/status, in KiB.
 func (r *rig) memory(field string) int {
-	r.t.Helper()
-	raw, err := os.ReadFile("/proc/" + pid(r.daemon.Pid()) + "/status")
-	must(r.t, err)
+	r.T.Helper()
+	raw, err := os.ReadFile("/proc/" + pid(r.Daemon.Pid()) + "/status")
+	must(r.T, err)
 	for line := range strings.Lines(string(raw)) {
 		if rest, ok := strings.CutPrefix(line, field+":"); ok {
 			n, err := strconv.Atoi(strings.Fields(rest)[0])
-			must(r.t, err)
+			must(r.T, err)
 			return n
 		}
 	}
-	r.t.Fatalf("no %s", field)
+	r.T.Fatalf("no %s", field)
 	return 0
 }
 
@@ -61,7 +61,7 @@ func TestACheckInThatWaitsForTheNetworkGivesWayToARecoveryCode(t *testing.T) {
 	r := newRig(t)
 	r.front.become(mode{raw: held})
 	asked := make(chan error, 1)
-	go func() { asked <- r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err }()
+	go func() { asked <- r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err }()
 	// The check-in is under way once it has connected.
 	for deadline := time.Now().Add(inTime); r.front.open() == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -69,9 +69,9 @@ func TestACheckInThatWaitsForTheNetworkGivesWayToARecoveryCode(t *testing.T) {
 		}
 	}
 	f := r.begin("Unlock")
-	must(t, f.obj.Call("org.accountlock.AccountLock1.Flow.Choose", 0, "recovery-code").Err)
+	must(t, f.Obj.Call("org.accountlock.AccountLock1.Flow.Choose", 0, "recovery-code").Err)
 	start := time.Now()
-	if err := f.submitAll(map[string]any{"code": []byte(r.code)}); err != nil {
+	if err := f.Submit(map[string]any{"code": []byte(r.code)}); err != nil {
 		t.Fatalf("%v: %+v", err, f.refusal())
 	}
 	if took := time.Since(start); took > 5*time.Second {
@@ -97,11 +97,11 @@ func TestTheOwnerReadsWhatHappenedAtTheService(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})})
-	must(t, r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err)
-	r.killDaemon()
+	must(t, r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err)
+	r.KillDaemon()
 	r.heal()
-	r.startDaemon()
-	must(t, r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err)
+	r.StartDaemon()
+	must(t, r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err)
 	events, err := r.service.Devices.Events(t.Context(), r.get("DeviceId"), 100)
 	must(t, err)
 	count := map[string]int{}
@@ -132,7 +132,7 @@ func BenchmarkUnlockBesideTheBareCalls(b *testing.B) {
 	var daemons, bares []time.Duration
 	for b.Loop() {
 		b.StopTimer()
-		r.reset()
+		r.Reset()
 		r.front.become(r.honest()) // neither side has a connection
 		b.StartTimer()
 		daemons = append(daemons, r.unlock())

@@ -63,15 +63,15 @@ func newLab(t *testing.T) *lab {
 	l.servePlain()
 	l.front = newFront(t, l.listen("tcp", serviceAddr+":443"), l.honest())
 	l.url = "https://" + hostName
-	l.launch = func(c *exec.Cmd) *bus.Process {
+	l.Launch = func(c *exec.Cmd) *bus.Process {
 		// A view of /sys as the device's network has it, and its own resolv.conf.
 		enter := exec.Command("nsenter", append([]string{"-t", pid(l.deviceNS), "-n", "unshare", "-m", "sh", "-ec",
-			`mount -t sysfs sysfs /sys; mount --bind "$1" /etc/resolv.conf; shift; exec "$@"`, "sh", l.path("resolv.conf"), c.Path}, c.Args[1:]...)...)
-		return l.bus.StartProcess(t, enter)
+			`mount -t sysfs sysfs /sys; mount --bind "$1" /etc/resolv.conf; shift; exec "$@"`, "sh", l.Path("resolv.conf"), c.Path}, c.Args[1:]...)...)
+		return l.Bus.StartProcess(t, enter)
 	}
 	l.well()
 	l.writeConfig()
-	l.startDaemon()
+	l.StartDaemon()
 	l.link()
 	return l
 }
@@ -91,35 +91,35 @@ func holder(t *testing.T) int {
 
 // ip runs commands of ip(8) in a namespace.
 func (l *lab) ip(ns int, commands ...string) {
-	l.t.Helper()
+	l.T.Helper()
 	for _, c := range commands {
 		out, err := exec.Command("nsenter", append([]string{"-t", pid(ns), "-n", "ip"}, strings.Fields(c)...)...).CombinedOutput()
 		if err != nil {
-			l.t.Fatalf("ip %s: %v: %s", c, err, out)
+			l.T.Fatalf("ip %s: %v: %s", c, err, out)
 		}
 	}
 }
 
 // device runs commands of ip(8) on the device.
-func (l *lab) device(commands ...string) { l.t.Helper(); l.ip(l.deviceNS, commands...) }
+func (l *lab) device(commands ...string) { l.T.Helper(); l.ip(l.deviceNS, commands...) }
 
 // addresses gives the device what a network's DHCP and router do.
 func (l *lab) addresses() {
-	l.t.Helper()
+	l.T.Helper()
 	l.device("addr add "+deviceLink+" dev eth0", "route add default via "+worldLink,
 		"addr add "+deviceLink6+" dev eth0 nodad", "-6 route add default via "+worldLink6)
 }
 
 // worldLink6Again gives the world's end what it loses when it is switched off.
 func (l *lab) worldLink6Again() {
-	l.t.Helper()
+	l.T.Helper()
 	l.ip(l.worldNS, "addr replace "+worldLink6+"/64 dev net0 nodad", "-6 route replace blackhole 2001:db8:78::/64")
 }
 
 func (l *lab) resolvConf() {
-	l.t.Helper()
+	l.T.Helper()
 	// In place: it is mounted where the device looks.
-	must(l.t, os.WriteFile(l.path("resolv.conf"), []byte("nameserver "+worldLink+"\noptions timeout:2 attempts:1\n"), 0o600))
+	must(l.T, os.WriteFile(l.Path("resolv.conf"), []byte("nameserver "+worldLink+"\noptions timeout:2 attempts:1\n"), 0o600))
 }
 
 // well makes the network whole again.
@@ -167,23 +167,23 @@ func (l *lab) page(h http.Handler) {
 // in runs do with the thread in the world's network namespace: sockets made there
 // stay there. The thread comes back: what it has started dies with it.
 func (l *lab) in(do func() error) {
-	l.t.Helper()
+	l.T.Helper()
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
-	must(l.t, err)
+	must(l.T, err)
 	defer home.Close()
 	world, err := os.Open(filepath.Join("/proc", pid(l.worldNS), "ns/net"))
-	must(l.t, err)
+	must(l.T, err)
 	defer world.Close()
-	must(l.t, unix.Setns(int(world.Fd()), unix.CLONE_NEWNET))
+	must(l.T, unix.Setns(int(world.Fd()), unix.CLONE_NEWNET))
 	err = do()
-	must(l.t, unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
+	must(l.T, unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
 	runtime.UnlockOSThread()
-	must(l.t, err)
+	must(l.T, err)
 }
 
 func (l *lab) listen(network, address string) net.Listener {
-	l.t.Helper()
+	l.T.Helper()
 	var out net.Listener
 	l.in(func() (err error) {
 		out, err = net.Listen(network, address)
@@ -197,7 +197,7 @@ func (l *lab) servePlain() {
 	on := l.listen("tcp4", "0.0.0.0:80")
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(on) }()
-	l.t.(*testing.T).Cleanup(func() { _ = s.Shutdown(context.Background()); <-done })
+	l.T.(*testing.T).Cleanup(func() { _ = s.Shutdown(context.Background()); <-done })
 }
 
 func (l *lab) serveNames() {
@@ -222,7 +222,7 @@ func (l *lab) serveNames() {
 			}
 		}
 	}()
-	l.t.(*testing.T).Cleanup(func() { conn.Close(); <-done })
+	l.T.(*testing.T).Cleanup(func() { conn.Close(); <-done })
 }
 
 // reply answers one question about addresses.

@@ -57,7 +57,7 @@ func (l *lab) run(t *testing.T, rows []netRow) {
 
 func (l *lab) stranger() {
 	m := l.honest()
-	m.tls.Certificates = []tls.Certificate{newAuthority(l.t).leaf(l.t, nil)}
+	m.tls.Certificates = []tls.Certificate{newAuthority(l.T).leaf(l.T, nil)}
 	l.front.become(m)
 }
 
@@ -74,8 +74,8 @@ func TestNameServersAreToldAsWhatTheyAre(t *testing.T) {
 		{name: "name servers that lead to a stranger", fault: l.stranger, want: diagnose.CertAuthority},
 		{name: "name servers that do not answer", fault: func() { l.names.Store(nil) }, undo: func() {
 			l.well()
-			l.stopDaemon() // with the questions that it still has under way
-			l.startDaemon()
+			l.StopDaemon() // with the questions that it still has under way
+			l.StartDaemon()
 		}, want: diagnose.NamesSilent},
 	})
 }
@@ -135,13 +135,13 @@ func TestWhatTheMachinesNetworkLacksIsToldAsWhatItIs(t *testing.T) {
 		{name: "no interface", fault: func() { l.device("link set eth0 down", "link set eth0 netns "+pid(l.worldNS)) },
 			undo: func() { l.ip(l.worldNS, "link set eth0 netns "+pid(l.deviceNS)); again() }, want: diagnose.NoInterface, row: "network interface"},
 		{name: "no name server", fault: func() {
-			l.stopDaemon()
-			must(t, os.WriteFile(l.path("resolv.conf"), []byte("# none\n"), 0o600))
-			l.startDaemon()
+			l.StopDaemon()
+			must(t, os.WriteFile(l.Path("resolv.conf"), []byte("# none\n"), 0o600))
+			l.StartDaemon()
 		}, undo: func() {
-			l.stopDaemon()
+			l.StopDaemon()
 			l.resolvConf()
-			l.startDaemon()
+			l.StartDaemon()
 		}, want: diagnose.NoNameServer},
 	})
 }
@@ -165,8 +165,8 @@ func TestConnectivityComesBackByItself(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	changed := make(chan *dbus.Signal, 64)
-	l.conn.Signal(changed)
-	must(t, l.conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")))
+	l.Conn.Signal(changed)
+	must(t, l.Conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")))
 	await := func(want string) time.Duration {
 		t.Helper()
 		start := time.Now()
@@ -194,7 +194,7 @@ func TestConnectivityComesBackByItself(t *testing.T) {
 	l.wantState("locked")
 	// The service goes and comes; the network stays.
 	l.front.become(mode{raw: func(c net.Conn) {}})
-	if err := l.manager().Call(accountlock.ManagerFace+".CheckIn", 0).Err; err == nil {
+	if err := l.Manager().Call(accountlock.ManagerFace+".CheckIn", 0).Err; err == nil {
 		t.Fatal("a check-in without a service went well")
 	}
 	await("service-unreachable")

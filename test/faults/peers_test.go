@@ -15,7 +15,7 @@ import (
 // serve owns a name and serves properties there, as the service of that name would.
 func serve(t *testing.T, r *rig, name, path, face string, values map[string]any) {
 	t.Helper()
-	conn := r.bus.Connect(t)
+	conn := r.Bus.Connect(t)
 	props := map[string]*prop.Prop{}
 	for k, v := range values {
 		props[k] = &prop.Prop{Value: v}

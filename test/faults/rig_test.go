@@ -8,15 +8,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +24,7 @@ import (
 	accountlock "github.com/accountlock/accountlock/internal/bus"
 	"github.com/accountlock/accountlock/internal/service/apitest"
 	"github.com/accountlock/accountlock/test/bus"
+	"github.com/accountlock/accountlock/test/device"
 )
 
 // hostName is the account service's name where there is DNS.
@@ -38,13 +36,11 @@ const inTime = 10*time.Second + 10*time.Second
 
 // rig is one device and its account service, with all that can come between them.
 type rig struct {
-	t       testing.TB
-	bus     *bus.Bus
+	*device.Device
 	service *apitest.Service
 	ca      *authority
 	front   *front
 	proxy   *toxiproxy.Proxy
-	dir     string
 	url     string
 	options []bus.Option
 	pins    []string
@@ -54,11 +50,7 @@ type rig struct {
 	fresh bool
 
 	// code is the recovery code.
-	code   string
-	daemon *bus.Process
-	conn   *dbus.Conn
-	// launch starts a command as the device's; the network namespaces change it.
-	launch func(*exec.Cmd) *bus.Process
+	code string
 }
 
 // newRig returns a linked device that was reset, on the loopback interface.
@@ -76,10 +68,10 @@ func newRig(t testing.TB, change ...func(*rig)) *rig {
 	r.writeConfig()
 	if r.fresh {
 		r.front.become(mode{raw: func(net.Conn) {}})
-		r.startDaemon()
+		r.StartDaemon()
 		return r
 	}
-	r.startDaemon()
+	r.StartDaemon()
 	r.link()
 	return r
 }
@@ -87,25 +79,21 @@ func newRig(t testing.TB, change ...func(*rig)) *rig {
 // prepare makes what does not depend on the network.
 func prepare(t testing.TB, change ...func(*rig)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), service: apitest.Start(t), ca: newAuthority(t)}
-	r.launch = func(c *exec.Cmd) *bus.Process { return r.bus.StartProcess(t, c) }
+	r := &rig{Device: device.New(t), service: apitest.Start(t), ca: newAuthority(t)}
 	for _, c := range change {
 		c(r)
 	}
 	// The service's clock stands; it is right unless a test says otherwise.
 	r.service.Clock.Advance(time.Since(r.service.Clock.Now()))
-	r.bus = bus.Start(t, append(r.options, bus.WithNames("org.freedesktop.NetworkManager", "org.freedesktop.timesync1"))...)
-	r.bus.MustNotPrint(t, r.service.Owner.Password)
-	for _, d := range []string{"kept", "wiped", "run"} {
-		must(t, os.Mkdir(r.path(d), 0o700))
-	}
-	r.write("serial", []byte("faults-"+filepath.Base(r.dir)+"\n"))
-	r.write("ca.pem", r.ca.pem())
+	r.Bus = bus.Start(t, append(r.options, bus.WithNames("org.freedesktop.NetworkManager", "org.freedesktop.timesync1"))...)
+	r.Bus.MustNotPrint(t, r.service.Owner.Password)
+	r.Write("serial", []byte("faults-"+filepath.Base(r.Dir)+"\n"))
+	r.Write("ca.pem", r.ca.pem())
 	keys, err := r.service.Keys.DeviceFile()
 	must(t, err)
 	raw, err := json.Marshal(keys)
 	must(t, err)
-	r.write("keys.json", raw)
+	r.Write("keys.json", raw)
 	return r
 }
 
@@ -120,20 +108,13 @@ func (r *rig) tls() *tls.Config {
 
 // leaf returns the service's certificate, with its lasting key where it has one.
 func (r *rig) leaf(change ...func(*x509.Certificate)) tls.Certificate {
-	r.t.Helper()
-	return r.ca.leaf(r.t, r.key, change...)
-}
-
-func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
-
-func (r *rig) write(name string, raw []byte) {
-	r.t.Helper()
-	must(r.t, os.WriteFile(r.path(name), raw, 0o600))
+	r.T.Helper()
+	return r.ca.leaf(r.T, r.key, change...)
 }
 
 func (r *rig) writeConfig() {
-	r.t.Helper()
-	r.write("accountlockd.toml", fmt.Appendf(nil, `[account_api]
+	r.T.Helper()
+	r.Write("accountlockd.toml", fmt.Appendf(nil, `[account_api]
 url = %q
 ca_file = %q
 key_set = %q
@@ -155,122 +136,53 @@ mode = "off"
 mode = "none"
 [daemon]
 idle_exit = "0s"
-`, r.url, r.path("ca.pem"), r.path("keys.json"), quoted(r.pins), r.path("kept/record"), r.path("wiped"), r.path("run"), r.path("serial"), os.Getuid()))
-}
-
-func (r *rig) startDaemon() {
-	r.t.Helper()
-	r.daemon = r.launch(exec.Command(filepath.Join(bus.Binaries(r.t), "accountlockd"), "--config", r.path("accountlockd.toml"), "--debug"))
-	r.bus.AwaitName(r.t, accountlock.Name)
-	r.conn = r.bus.Connect(r.t)
-}
-
-func (r *rig) stopDaemon() {
-	r.t.Helper()
-	r.daemon.Signal(r.t, syscall.SIGTERM)
-	if code := r.daemon.Wait(r.t); code != 0 {
-		r.t.Fatalf("accountlockd ended with %d:\n%s", code, r.daemon.Output())
-	}
-	r.bus.AwaitNoName(r.t, accountlock.Name)
-}
-
-func (r *rig) killDaemon() {
-	r.t.Helper()
-	r.daemon.Signal(r.t, syscall.SIGKILL)
-	r.daemon.Wait(r.t)
-	r.bus.AwaitNoName(r.t, accountlock.Name)
-}
-
-// settle has the account service asked again by a device that nobody has linked yet: on
-// a busy machine its answer may come too late for the daemon's start.
-func (r *rig) settle() {
-	r.t.Helper()
-	for range 10 {
-		if r.get("State") == "unlinked" {
-			return
-		}
-		_ = r.manager().Call(accountlock.ManagerFace+".CheckIn", 0).Err // said by the state
-	}
-	r.wantState("unlinked")
+`, r.url, r.Path("ca.pem"), r.Path("keys.json"), quoted(r.pins), r.Path("kept/record"), r.Path("wiped"), r.Path("run"), r.Path("serial"), os.Getuid()))
 }
 
 // link links the device to its owner and resets it.
 func (r *rig) link() {
-	r.t.Helper()
-	r.settle()
+	r.T.Helper()
+	r.Settle()
 	f := r.begin("Link")
 	f.submit("identifier", r.service.Owner.Email)
 	f.submit("password", []byte(r.service.Owner.Password))
-	r.code = f.prompt()["recovery-code"].Value().(string)
-	r.bus.MustNotPrint(r.t, r.code)
-	if err := f.submitAll(map[string]any{"confirm": true, "recovery-code": []byte(r.code)}); err != nil {
-		r.t.Fatalf("link: %v", err)
+	r.code = f.Prompt()["recovery-code"].Value().(string)
+	r.Bus.MustNotPrint(r.T, r.code)
+	if err := f.Submit(map[string]any{"confirm": true, "recovery-code": []byte(r.code)}); err != nil {
+		r.T.Fatalf("link: %v", err)
 	}
 	r.wantState("linked")
-	r.reset()
+	r.Reset()
 	r.wantState("locked")
 }
 
-func (r *rig) reset() {
-	r.t.Helper()
-	r.stopDaemon()
-	must(r.t, os.RemoveAll(r.path("wiped")))
-	r.startDaemon()
-}
-
-func (r *rig) manager() dbus.BusObject {
-	return r.conn.Object(accountlock.Name, accountlock.ManagerPath)
-}
-
 func (r *rig) get(name string) string {
-	r.t.Helper()
-	v, err := r.manager().GetProperty(accountlock.ManagerFace + "." + name)
-	must(r.t, err)
-	s, _ := v.Value().(string)
+	r.T.Helper()
+	s, _ := r.Property(name).Value().(string)
 	return s
 }
 
 func (r *rig) wantState(want string) {
-	r.t.Helper()
+	r.T.Helper()
 	if got := r.get("State"); got != want {
-		r.t.Fatalf("the state is %q, want %q", got, want)
+		r.T.Fatalf("the state is %q, want %q", got, want)
 	}
 }
 
 // conversation is a flow as its client sees it.
-type conversation struct {
-	r   *rig
-	obj dbus.BusObject
-}
+type conversation struct{ *device.Flow }
 
 func (r *rig) begin(method string) *conversation {
-	r.t.Helper()
-	var path dbus.ObjectPath
-	must(r.t, r.manager().Call(accountlock.ManagerFace+"."+method, 0, map[string]dbus.Variant{}).Store(&path))
-	return &conversation{r, r.conn.Object(accountlock.Name, path)}
-}
-
-func (c *conversation) submitAll(answer map[string]any) error {
-	in := map[string]dbus.Variant{}
-	for k, v := range answer {
-		in[k] = dbus.MakeVariant(v)
-	}
-	return c.obj.Call(accountlock.FlowFace+".Submit", 0, in).Err
+	r.T.Helper()
+	return &conversation{r.Begin(method)}
 }
 
 // submit gives one answer that must be taken.
 func (c *conversation) submit(key string, value any) {
-	c.r.t.Helper()
-	if err := c.submitAll(map[string]any{key: value}); err != nil {
-		c.r.t.Fatalf("%s: %v", key, err)
+	c.T.Helper()
+	if err := c.Submit(map[string]any{key: value}); err != nil {
+		c.T.Fatalf("%s: %v", key, err)
 	}
-}
-
-func (c *conversation) prompt() map[string]dbus.Variant {
-	c.r.t.Helper()
-	v, err := c.obj.GetProperty(accountlock.FlowFace + ".Prompt")
-	must(c.r.t, err)
-	return v.Value().(map[string]dbus.Variant)
 }
 
 // refusal is a flow's property Error.
@@ -280,44 +192,35 @@ type refusal struct {
 }
 
 func (c *conversation) refusal() refusal {
-	c.r.t.Helper()
+	c.T.Helper()
 	var e refusal
-	must(c.r.t, c.obj.Call("org.freedesktop.DBus.Properties.Get", 0, accountlock.FlowFace, "Error").Store(&e))
+	must(c.T, c.Obj.Call("org.freedesktop.DBus.Properties.Get", 0, accountlock.FlowFace, "Error").Store(&e))
 	e.Name = strings.TrimPrefix(e.Name, accountlock.ErrorPrefix)
 	return e
 }
 
 // tryUnlock signs in with a password, and returns the refusal and how long it took.
 func (r *rig) tryUnlock(password string) (refusal, time.Duration) {
-	r.t.Helper()
+	r.T.Helper()
 	f := r.begin("Unlock")
-	defer f.obj.Call(accountlock.FlowFace+".Cancel", 0)
+	defer f.Obj.Call(accountlock.FlowFace+".Cancel", 0)
 	f.submit("identifier", "")
 	start := time.Now()
-	err := f.submitAll(map[string]any{"password": []byte(password)})
+	err := f.Submit(map[string]any{"password": []byte(password)})
 	took := time.Since(start)
 	e := f.refusal()
-	if name := errorName(err); strings.TrimPrefix(name, accountlock.ErrorPrefix) != e.Name {
-		r.t.Errorf("Submit says %q, and Error %q", name, e.Name)
+	if name := device.ErrorName(err); strings.TrimPrefix(name, accountlock.ErrorPrefix) != e.Name {
+		r.T.Errorf("Submit says %q, and Error %q", name, e.Name)
 	}
 	return e, took
 }
 
-// errorName returns the name of a D-Bus error, empty for any other.
-func errorName(err error) string {
-	var d dbus.Error
-	if errors.As(err, &d) {
-		return d.Name
-	}
-	return ""
-}
-
 // unlock opens the device as its owner would.
 func (r *rig) unlock() time.Duration {
-	r.t.Helper()
+	r.T.Helper()
 	e, took := r.tryUnlock(r.service.Owner.Password)
 	if e.Name != "" {
-		r.t.Fatalf("unlock: %+v", e)
+		r.T.Fatalf("unlock: %+v", e)
 	}
 	r.wantState("linked")
 	return took
@@ -331,12 +234,12 @@ type check struct {
 
 // diagnose returns the rows of Diagnose by their names.
 func (r *rig) diagnose() (map[string]check, time.Duration) {
-	r.t.Helper()
+	r.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	var rows []check
 	start := time.Now()
-	must(r.t, r.manager().CallWithContext(ctx, accountlock.ManagerFace+".Diagnose", 0).Store(&rows))
+	must(r.T, r.Manager().CallWithContext(ctx, accountlock.ManagerFace+".Diagnose", 0).Store(&rows))
 	out := map[string]check{}
 	for _, c := range rows {
 		out[c.Name] = c
@@ -351,18 +254,18 @@ func (c check) detail(key string) string {
 
 // toxic puts something into the way from the service to the device.
 func (r *rig) toxic(name string, attributes map[string]any) {
-	r.t.Helper()
+	r.T.Helper()
 	raw, err := json.Marshal(map[string]any{"name": name, "type": name, "stream": "downstream", "toxicity": 1, "attributes": attributes})
-	must(r.t, err)
+	must(r.T, err)
 	_, err = r.proxy.Toxics.AddToxicJson(strings.NewReader(string(raw)))
-	must(r.t, err)
+	must(r.T, err)
 }
 
 // heal takes all that is in the way out of it.
 func (r *rig) heal() {
 	r.proxy.Toxics.ResetToxics(context.Background())
 	if !r.proxy.Enabled {
-		must(r.t, r.proxy.Start())
+		must(r.T, r.proxy.Start())
 	}
 	r.front.become(r.honest())
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/test/bus"
+	"github.com/accountlock/accountlock/test/device"
 )
 
 // shifted is accountlockd, built from the same source with a time.Now that is off by
@@ -86,10 +87,10 @@ func buildShifted() (string, error) {
 
 // at has the next lives of the daemon begin at that time by their own clock.
 func (r *rig) at(daemon string, when time.Time) {
-	r.launch = func(c *exec.Cmd) *bus.Process {
+	r.Launch = func(c *exec.Cmd) *bus.Process {
 		c.Path, c.Args[0] = daemon, daemon
 		c.Env = append(c.Env, shiftVar+"="+strconv.FormatInt(int64(time.Until(when).Seconds()), 10))
-		return r.bus.StartProcess(r.t, c)
+		return r.Bus.StartProcess(r.T, c)
 	}
 }
 
@@ -100,9 +101,9 @@ func TestADeviceWhoseOwnClockIsYearsOffIsUnlocked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
-			r.stopDaemon()
+			r.StopDaemon()
 			r.at(daemon, when)
-			r.startDaemon()
+			r.StartDaemon()
 			r.wantState("locked")
 			rows, _ := r.diagnose()
 			clock := rows["clock"]
@@ -117,8 +118,8 @@ func TestADeviceWhoseOwnClockIsYearsOffIsUnlocked(t *testing.T) {
 			}
 			measured("unlock of a device whose own clock is "+name, "", r.unlock())
 			// The next life, at the same wrong time, is open; the floor is the service's.
-			r.stopDaemon()
-			r.startDaemon()
+			r.StopDaemon()
+			r.StartDaemon()
 			r.wantState("linked")
 			rows, _ = r.diagnose()
 			if got, want := rows["clock"].detail("trusted-time"), time.Now().UTC().Format("2006"); !strings.HasPrefix(got, want) {
@@ -142,8 +143,8 @@ func TestANewDeviceWhoseOwnClockIsYearsOffSaysSo(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(r *rig) { r.fresh = true; r.at(daemon, when) })
 			r.heal()
-			call := r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0)
-			if call.Err == nil || !strings.HasSuffix(errorName(call.Err), ".ClockWrong") || !strings.Contains(call.Err.Error(), when.UTC().Format("2006-01-02")) {
+			call := r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0)
+			if call.Err == nil || !strings.HasSuffix(device.ErrorName(call.Err), ".ClockWrong") || !strings.Contains(call.Err.Error(), when.UTC().Format("2006-01-02")) {
 				t.Fatalf("got %v", call.Err)
 			}
 			rows, _ := r.diagnose()

@@ -76,7 +76,7 @@ func shows(change ...func(*x509.Certificate)) func(*rig) {
 func poison(name string, attributes map[string]any) func(*rig) {
 	return func(r *rig) {
 		r.proxy.Stop() // and with it every connection from before
-		must(r.t, r.proxy.Start())
+		must(r.T, r.proxy.Start())
 		r.toxic(name, attributes)
 	}
 }
@@ -113,12 +113,12 @@ const okHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 func rows() []row {
 	stranger := func(r *rig) {
 		m := r.honest()
-		m.tls.Certificates = []tls.Certificate{newAuthority(r.t).leaf(r.t, nil)}
+		m.tls.Certificates = []tls.Certificate{newAuthority(r.T).leaf(r.T, nil)}
 		r.front.become(m)
 	}
 	selfSigned := func(r *rig) {
 		m := r.honest()
-		m.tls.Certificates = []tls.Certificate{apitest.Certificate(r.t)}
+		m.tls.Certificates = []tls.Certificate{apitest.Certificate(r.T)}
 		r.front.become(m)
 	}
 	return []row{
@@ -146,7 +146,7 @@ func rows() []row {
 		{name: "a client's certificate", fault: shows(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), want: diagnose.CertOther},
 		{name: "a stranger's certificate that has expired", fault: func(r *rig) {
 			m := r.honest()
-			m.tls.Certificates = []tls.Certificate{newAuthority(r.t).leaf(r.t, nil, expired)}
+			m.tls.Certificates = []tls.Certificate{newAuthority(r.T).leaf(r.T, nil, expired)}
 			r.front.become(m)
 		}, want: diagnose.CertAuthority},
 		{name: "a certificate that has expired by the service's own time", fault: shows(expired), want: diagnose.CertDates},
@@ -351,13 +351,13 @@ func TestAMediumThatFailsKeepsNoOwnerOutAndIsNamed(t *testing.T) {
 	t.Parallel()
 	bus.NeedRoot(t, "a read-only mount")
 	r := newRig(t)
-	r.stopDaemon()
-	r.launch = func(c *exec.Cmd) *bus.Process {
+	r.StopDaemon()
+	r.Launch = func(c *exec.Cmd) *bus.Process {
 		read := exec.Command("unshare", append([]string{"-m", "sh", "-ec",
-			`mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; shift; exec "$@"`, "sh", r.path("kept"), c.Path}, c.Args[1:]...)...)
-		return r.bus.StartProcess(t, read)
+			`mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; shift; exec "$@"`, "sh", r.Path("kept"), c.Path}, c.Args[1:]...)...)
+		return r.Bus.StartProcess(t, read)
 	}
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("locked")
 	f := r.begin("Unlock")
 	f.submit("identifier", "")
@@ -369,16 +369,16 @@ func TestAMediumThatFailsKeepsNoOwnerOutAndIsNamed(t *testing.T) {
 	}
 	r.wantState("linked")
 	// It was not written down: the next start asks again.
-	r.stopDaemon()
-	r.startDaemon()
+	r.StopDaemon()
+	r.StartDaemon()
 	r.wantState("locked")
 }
 
 func TestTheEnvironmentNamesNoProxy(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(r *rig) {
-		start := r.launch
-		r.launch = func(c *exec.Cmd) *bus.Process {
+		start := r.Launch
+		r.Launch = func(c *exec.Cmd) *bus.Process {
 			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
 				c.Env = append(c.Env, name+"=http://127.0.0.1:1")
 			}

@@ -50,10 +50,10 @@ func (r *rig) resigned(change func(*accountapi.Claims)) func(string) string {
 		if strings.Contains(header(word), "statement") {
 			typ = accountapi.TypeStatement
 		}
-		claims := apitest.Open(r.t, word, typ, r.service.Set(r.t))
+		claims := apitest.Open(r.T, word, typ, r.service.Set(r.T))
 		change(&claims)
 		out, err := r.service.Keys.Sign(claims, typ)
-		must(r.t, err)
+		must(r.T, err)
 		return out
 	}
 }
@@ -149,7 +149,7 @@ func TestNoForgedStatementReleasesTheDevice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r.front.become(mode{tls: r.tls(), handle: r.twisted(change)})
 			for range 2 {
-				call := r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0)
+				call := r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0)
 				if call.Err == nil {
 					t.Fatal("the check-in went well")
 				}
@@ -178,7 +178,7 @@ func TestWhatTheServiceRefusesIsToldWithItsFiguresAndWhetherItCounted(t *testing
 		{"an account that is said to be deleted, and is not", flowProblem(r, 410, fault.AccountDeleted, nil), refusal{Name: "AccountDeleted"}, "This account has been deleted."},
 		{"a device that is said to have no link, and has", flowProblem(r, 409, fault.NotLinked, nil), refusal{Name: "NotLinked"}, ""},
 		{"what is not for the service to say", flowProblem(r, 403, fault.ServiceUntrusted, map[string]any{"counted": true, "detail": "give up"}), refusal{Name: "ServiceUnavailable", Remedy: diagnose.Named(diagnose.ServiceError).Remedy}, "a failure of its own"},
-		{"a signature that it does not take", problem(401, fault.NotAuthorized, nil), refusal{Name: "DeviceUnknown"}, ""},
+		{"a signature that it does not take", withNonce(problem(401, fault.NotAuthorized, nil)), refusal{Name: "DeviceUnknown"}, ""},
 		{"a device that it does not know", flowProblem(r, 404, fault.DeviceUnknown, nil), refusal{Name: "DeviceUnknown"}, ""},
 		{"too many tries", flowProblem(r, 429, fault.RateLimited, map[string]any{"retry_after": 600}), refusal{Name: "RateLimited"}, "The next attempt is taken in 10m0s."},
 		{"a wait that the device keeps", r.service.API, refusal{Name: "RateLimited"}, "The next attempt is taken in"},
@@ -210,7 +210,7 @@ func TestAnAccountThatWasDeletedReleasesTheDevice(t *testing.T) {
 		t.Errorf("after %v: %+v", took, e)
 	}
 	if s := r.get("State"); s != "unlinked" {
-		must(t, r.manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err)
+		must(t, r.Manager().Call("org.accountlock.AccountLock1.Manager.CheckIn", 0).Err)
 	}
 	r.wantState("unlinked")
 }
@@ -238,3 +238,11 @@ type readCloser struct{ *bytes.Reader }
 
 // Close implements io.Closer.
 func (readCloser) Close() error { return nil }
+
+// withNonce brings what a 401 names to sign with.
+func withNonce(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(accountapi.HeaderNonce, "nonce")
+		h.ServeHTTP(w, r)
+	})
+}

@@ -16,6 +16,7 @@ import (
 
 	accountlock "github.com/accountlock/accountlock/internal/bus"
 	"github.com/accountlock/accountlock/test/bus"
+	"github.com/accountlock/accountlock/test/device"
 )
 
 // rss returns the resident memory of a process in bytes.
@@ -71,19 +72,19 @@ func TestWrongCallsGetDBusOwnErrorsAndChangeNothing(t *testing.T) {
 		"a region in small letters":              {face + ".GetSupport", []any{"de"}, "InvalidArgument"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r.wantError(r.manager().Call(c.method, 0, c.args...).Err, c.want)
+			r.wantError(r.Manager().Call(c.method, 0, c.args...).Err, c.want)
 		})
 	}
-	err := r.conn.Object(accountlock.Name, accountlock.ManagerPath+"/flow/77").Call(accountlock.FlowFace+".Cancel", 0).Err
+	err := r.Conn.Object(accountlock.Name, accountlock.ManagerPath+"/flow/77").Call(accountlock.FlowFace+".Cancel", 0).Err
 	r.wantError(err, prefix+"UnknownObject")
-	err = r.conn.Object(accountlock.Name, "/org/example/Nothing").Call(face+".CheckIn", 0).Err
+	err = r.Conn.Object(accountlock.Name, "/org/example/Nothing").Call(face+".CheckIn", 0).Err
 	r.wantError(err, prefix+"UnknownObject")
 	r.wantState("unlinked")
 }
 
 func TestHugeMessagesAreRefusedAndLeaveNoMark(t *testing.T) {
 	r := newRig(t)
-	pid := r.daemon.Pid()
+	pid := r.Daemon.Pid()
 	before := rss(t, pid, "VmRSS")
 	for _, size := range []int{300 << 10, 8 << 20, 64 << 20} {
 		big := strings.Repeat("x", size)
@@ -95,7 +96,7 @@ func TestHugeMessagesAreRefusedAndLeaveNoMark(t *testing.T) {
 			{accountlock.ManagerFace + ".GetSupport", []any{big}},
 			{"org.freedesktop.DBus.Properties.Get", []any{big, "State"}},
 		} {
-			conn := r.bus.Connect(t)
+			conn := r.Bus.Connect(t)
 			err := conn.Object(accountlock.Name, accountlock.ManagerPath).Call(call.method, 0, call.args...).Err
 			if err == nil {
 				t.Fatalf("%s took %d bytes", call.method, size)
@@ -119,11 +120,11 @@ func TestTenThousandCallsAtOnceAreAllAnsweredAndBounded(t *testing.T) {
 	for i := range cap(calls) {
 		switch i % 3 {
 		case 0:
-			r.manager().Go(accountlock.ManagerFace+".Link", 0, calls, map[string]dbus.Variant{})
+			r.Manager().Go(accountlock.ManagerFace+".Link", 0, calls, map[string]dbus.Variant{})
 		case 1:
-			r.manager().Go("org.freedesktop.DBus.Properties.GetAll", 0, calls, accountlock.ManagerFace)
+			r.Manager().Go("org.freedesktop.DBus.Properties.GetAll", 0, calls, accountlock.ManagerFace)
 		default:
-			r.manager().Go(accountlock.ManagerFace+".Explain", 0, calls)
+			r.Manager().Go(accountlock.ManagerFace+".Explain", 0, calls)
 		}
 	}
 	answers := map[string]int{}
@@ -132,14 +133,14 @@ func TestTenThousandCallsAtOnceAreAllAnsweredAndBounded(t *testing.T) {
 		case c := <-calls:
 			name := "ok"
 			if c.Err != nil {
-				name = errorName(c.Err)
+				name = device.ErrorName(c.Err)
 			}
 			answers[name]++
 		case <-time.After(60 * time.Second):
 			t.Fatalf("only %v were answered", answers)
 		}
 	}
-	t.Logf("%v, %d KiB at the highest", answers, rss(t, r.daemon.Pid(), "VmHWM")>>10)
+	t.Logf("%v, %d KiB at the highest", answers, rss(t, r.Daemon.Pid(), "VmHWM")>>10)
 	for name := range answers {
 		switch name {
 		case "ok", accountlock.ErrorPrefix + "TooManyFlows", "org.freedesktop.DBus.Error.LimitsExceeded":
@@ -148,7 +149,7 @@ func TestTenThousandCallsAtOnceAreAllAnsweredAndBounded(t *testing.T) {
 		}
 	}
 	r.wantState("unlinked")
-	if high := rss(t, r.daemon.Pid(), "VmHWM"); high > 96<<20 {
+	if high := rss(t, r.Daemon.Pid(), "VmHWM"); high > 96<<20 {
 		t.Errorf("the daemon took %d KiB", high>>10)
 	}
 }
@@ -156,16 +157,16 @@ func TestTenThousandCallsAtOnceAreAllAnsweredAndBounded(t *testing.T) {
 func TestAFlowIsItsOwnersAlone(t *testing.T) {
 	r := newRig(t)
 	c := r.begin("Link")
-	if err := c.submit(map[string]any{"identifier": r.demo.Email}); err != nil {
+	if err := c.Submit(map[string]any{"identifier": r.demo.Email}); err != nil {
 		t.Fatal(err)
 	}
-	thief := r.bus.Connect(t)
+	thief := r.Bus.Connect(t)
 	signals := make(chan *dbus.Signal, 64)
 	thief.Signal(signals)
 	if err := thief.AddMatchSignal(dbus.WithMatchPathNamespace(accountlock.ManagerPath)); err != nil {
 		t.Fatal(err)
 	}
-	stolen := thief.Object(accountlock.Name, c.obj.Path())
+	stolen := thief.Object(accountlock.Name, c.Obj.Path())
 	for _, err := range []error{
 		stolen.Call(accountlock.FlowFace+".Submit", 0, map[string]dbus.Variant{"password": dbus.MakeVariant("x")}).Err,
 		stolen.Call(accountlock.FlowFace+".Cancel", 0).Err,
@@ -182,7 +183,7 @@ func TestAFlowIsItsOwnersAlone(t *testing.T) {
 	if err := thief.Object(accountlock.Name, accountlock.ManagerPath).Call("org.freedesktop.DBus.ObjectManager.GetManagedObjects", 0).Store(&objects); err != nil || len(objects) != 0 {
 		t.Fatalf("%v %v", err, objects)
 	}
-	if err := c.submit(map[string]any{"password": []byte(r.demo.Password)}); err != nil {
+	if err := c.Submit(map[string]any{"password": []byte(r.demo.Password)}); err != nil {
 		t.Fatal(err)
 	}
 	if c.step() != "confirm" {
@@ -202,7 +203,7 @@ func TestAFlowIsItsOwnersAlone(t *testing.T) {
 
 func TestAFlowEndsWithItsOwner(t *testing.T) {
 	r := newRig(t)
-	other := r.bus.Connect(t)
+	other := r.Bus.Connect(t)
 	var path dbus.ObjectPath
 	for range 8 {
 		if err := other.Object(accountlock.Name, accountlock.ManagerPath).Call(accountlock.ManagerFace+".Link", 0, map[string]dbus.Variant{}).Store(&path); err != nil {
@@ -213,19 +214,19 @@ func TestAFlowEndsWithItsOwner(t *testing.T) {
 	r.wantError(err, "TooManyFlows")
 	// 24 more fill the table for everybody …
 	for range 3 {
-		conn := r.bus.Connect(t)
+		conn := r.Bus.Connect(t)
 		for range 8 {
 			if err := conn.Object(accountlock.Name, accountlock.ManagerPath).Call(accountlock.ManagerFace+".Link", 0, map[string]dbus.Variant{}).Err; err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	r.wantError(r.call("Link", map[string]dbus.Variant{}).Err, "TooManyFlows")
+	r.wantError(r.Call("Link", map[string]dbus.Variant{}).Err, "TooManyFlows")
 	// … until their owner leaves.
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); r.call("Link", map[string]dbus.Variant{}).Err != nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); r.Call("Link", map[string]dbus.Variant{}).Err != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the flows outlive their owner")
 		}
@@ -234,7 +235,7 @@ func TestAFlowEndsWithItsOwner(t *testing.T) {
 
 func TestNobodyTakesTheNameOrPassesAFileDescriptor(t *testing.T) {
 	r := newRig(t)
-	thief := r.bus.ConnectAs(t, bus.Nobody)
+	thief := r.Bus.ConnectAs(t, bus.Nobody)
 	if reply, err := thief.RequestName(accountlock.Name, dbus.NameFlagReplaceExisting); err == nil && reply == dbus.RequestNameReplyPrimaryOwner {
 		t.Fatal("another user took the name")
 	}
@@ -244,7 +245,7 @@ func TestNobodyTakesTheNameOrPassesAFileDescriptor(t *testing.T) {
 	}
 	defer f.Close()
 	open := func() int {
-		entries, err := os.ReadDir("/proc/" + strconv.Itoa(r.daemon.Pid()) + "/fd")
+		entries, err := os.ReadDir("/proc/" + strconv.Itoa(r.Daemon.Pid()) + "/fd")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +254,7 @@ func TestNobodyTakesTheNameOrPassesAFileDescriptor(t *testing.T) {
 	before := open()
 	for range 50 {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := r.manager().CallWithContext(ctx, accountlock.ManagerFace+".Link", 0,
+		err := r.Manager().CallWithContext(ctx, accountlock.ManagerFace+".Link", 0,
 			map[string]dbus.Variant{"locale": dbus.MakeVariant(dbus.UnixFD(f.Fd()))}).Err
 		cancel()
 		if err == nil {
@@ -269,7 +270,7 @@ func TestNobodyTakesTheNameOrPassesAFileDescriptor(t *testing.T) {
 func TestParallelAnswersAreTakenOneAtATime(t *testing.T) {
 	r := newRig(t)
 	c := r.begin("Link")
-	if err := c.submit(map[string]any{"identifier": r.demo.Email}); err != nil {
+	if err := c.Submit(map[string]any{"identifier": r.demo.Email}); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
@@ -277,10 +278,10 @@ func TestParallelAnswersAreTakenOneAtATime(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			err := c.submit(map[string]any{"password": []byte("a wrong one")})
+			err := c.Submit(map[string]any{"password": []byte("a wrong one")})
 			mu.Lock()
 			defer mu.Unlock()
-			taken[strings.TrimPrefix(errorName(err), accountlock.ErrorPrefix)]++
+			taken[strings.TrimPrefix(device.ErrorName(err), accountlock.ErrorPrefix)]++
 		})
 	}
 	wg.Wait()
@@ -292,19 +293,19 @@ func TestParallelAnswersAreTakenOneAtATime(t *testing.T) {
 func TestGarbageInFilesIsNamedAndNeverOpens(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	record, err := os.ReadFile(r.path("kept/record"))
+	record, err := os.ReadFile(r.Path("kept/record"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	put := func(b []byte) {
-		r.stopDaemon()
-		if err := os.RemoveAll(r.path("wiped")); err != nil {
+		r.StopDaemon()
+		if err := os.RemoveAll(r.Path("wiped")); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(r.path("kept/record"), b, 0o600); err != nil {
+		if err := os.WriteFile(r.Path("kept/record"), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		r.startDaemon()
+		r.StartDaemon()
 	}
 	for name, b := range map[string][]byte{
 		"random bytes": bytes.Repeat([]byte("garbage!"), len(record)/8),
@@ -312,7 +313,7 @@ func TestGarbageInFilesIsNamedAndNeverOpens(t *testing.T) {
 		"empty":        {},
 	} {
 		put(b)
-		if got := r.get("State").Value(); got != "locked" {
+		if got := r.Property("State").Value(); got != "locked" {
 			t.Fatalf("%s: %v", name, got)
 		}
 	}
@@ -320,14 +321,14 @@ func TestGarbageInFilesIsNamedAndNeverOpens(t *testing.T) {
 	r.run("Unlock")
 	r.wantState("linked")
 	// A journal that is garbage strands nobody.
-	r.stopDaemon()
-	if err := os.WriteFile(r.path("wiped/journal.db"), []byte("no database, but long enough to look at"), 0o600); err != nil {
+	r.StopDaemon()
+	if err := os.WriteFile(r.Path("wiped/journal.db"), []byte("no database, but long enough to look at"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []string{"-wal", "-shm"} {
-		_ = os.Remove(r.path("wiped/journal.db" + f))
+		_ = os.Remove(r.Path("wiped/journal.db" + f))
 	}
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("linked")
 	r.run("SignOut")
 	r.wantState("signed-out")

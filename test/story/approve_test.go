@@ -30,36 +30,36 @@ func (r *rig) portal() string { return "https://127.0.0.1:" + r.port }
 // decide answers a request in the portal by its forms alone, as the owner: "approve"
 // or "refuse".
 func (r *rig) decide(code, answer string) {
-	r.t.Helper()
-	pem, err := os.ReadFile(r.path("service/ca.pem"))
+	r.T.Helper()
+	pem, err := os.ReadFile(r.Path("service/ca.pem"))
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	c := &http.Client{Jar: jar, Timeout: 30 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}, DisableKeepAlives: true,
 	}}
 	post := func(path string, fields url.Values, says string) {
-		r.t.Helper()
-		q, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.portal()+path, strings.NewReader(fields.Encode()))
+		r.T.Helper()
+		q, err := http.NewRequestWithContext(r.T.Context(), http.MethodPost, r.portal()+path, strings.NewReader(fields.Encode()))
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		q.Header.Set("Origin", r.portal())
 		resp, err := c.Do(q)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		if err != nil || !bytes.Contains(body, []byte(says)) {
-			r.t.Fatalf("%s (%d, %v) does not say %q:\n%s", path, resp.StatusCode, err, says, body)
+			r.T.Fatalf("%s (%d, %v) does not say %q:\n%s", path, resp.StatusCode, err, says, body)
 		}
 	}
 	post("/sign-in", url.Values{"identifier": {r.demo.Email}, "password": {r.demo.Password}, "to": {"/devices"}}, "These devices belong to your account")
@@ -69,33 +69,33 @@ func (r *rig) decide(code, answer string) {
 
 // ask has a flow show a code, and returns its prompt.
 func (c *conversation) ask() map[string]dbus.Variant {
-	c.r.t.Helper()
-	if err := c.obj.Call(accountlock.FlowFace+".Choose", 0, "approve").Err; err != nil {
-		c.r.t.Fatal(err)
+	c.T.Helper()
+	if err := c.Obj.Call(accountlock.FlowFace+".Choose", 0, "approve").Err; err != nil {
+		c.T.Fatal(err)
 	}
 	if step := c.step(); step != "approve" {
-		c.r.t.Fatalf("the flow is at %s", step)
+		c.T.Fatalf("the flow is at %s", step)
 	}
-	return c.prompt()
+	return c.Prompt()
 }
 
 // await waits until a flow is at a step.
 func (c *conversation) await(step string) {
-	c.r.t.Helper()
+	c.T.Helper()
 	for end := time.Now().Add(2 * time.Minute); c.step() != step; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.r.t.Fatalf("the flow stays at %s, %v, and does not come to %s", c.step(), c.get("Error"), step)
+			c.T.Fatalf("the flow stays at %s, %v, and does not come to %s", c.step(), c.Property("Error"), step)
 		}
 	}
 }
 
 // wantEnd waits for the end of a flow that failed.
 func (c *conversation) wantEnd(code string) {
-	c.r.t.Helper()
+	c.T.Helper()
 	c.await("failed")
-	e := c.get("Error").Value().([]any)
+	e := c.Property("Error").Value().([]any)
 	if e[0] != accountlock.ErrorPrefix+code || e[1] == "" || e[2] == "" || e[3] != false {
-		c.r.t.Fatalf("the flow's Error is %v, want %s", e, code)
+		c.T.Fatalf("the flow's Error is %v, want %s", e, code)
 	}
 	c.r.wantState("locked factory-reset")
 }
@@ -104,7 +104,7 @@ func TestTheOwnerApprovesFromAPhone(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
 	c := r.begin("Unlock")
-	methods := c.get("Methods").Value().([]string)
+	methods := c.Property("Methods").Value().([]string)
 	if !strings.Contains(strings.Join(methods, " "), "password approve offline-code") {
 		t.Fatalf("the ways open are %q", methods)
 	}
@@ -113,12 +113,12 @@ func TestTheOwnerApprovesFromAPhone(t *testing.T) {
 	if uri != r.portal()+"/approve" || full != uri+"?code="+code || p["expires"].Value().(uint64) < uint64(time.Now().Unix()) {
 		t.Fatalf("the prompt is %v", p)
 	}
-	r.wantError(c.submit(map[string]any{"password": []byte("x")}), "WrongStep")
+	r.wantError(c.Submit(map[string]any{"password": []byte("x")}), "WrongStep")
 	browser.Visit(t, browser.Plan{
 		Width: 390, Height: 844, Touch: true, Host: hostOf(t, full), IgnoreHTTPSErrors: true, Steps: [][]any{
 			{"goto", full},
 			{"fill", "Account ID, e-mail", r.demo.Email}, {"fill", "Your password", r.demo.Password}, {"button", "Sign in"},
-			{"see", "Somebody asks to open this device"}, {"see", code}, {"see", r.get("DeviceId").Value().(string)}, {"axe"},
+			{"see", "Somebody asks to open this device"}, {"see", code}, {"see", r.Property("DeviceId").Value().(string)}, {"axe"},
 			{"tick", "The device is in my hands"}, {"button", "Open this device"}, {"see", "You approved it"},
 		},
 	})
@@ -126,13 +126,13 @@ func TestTheOwnerApprovesFromAPhone(t *testing.T) {
 	r.wantState("linked")
 	r.restart()
 	r.wantState("linked")
-	r.bus.MustNotPrint(t, code)
+	r.Bus.MustNotPrint(t, code)
 }
 
 func TestWhatTheOwnerDoesNotApproveOpensNothing(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 
 	refused := r.begin("Unlock")
 	r.decide(refused.ask()["user-code"].Value().(string), "refuse")
@@ -150,7 +150,7 @@ func TestWhatTheOwnerDoesNotApproveOpensNothing(t *testing.T) {
 	if second := c.ask()["user-code"]; second == first {
 		t.Fatal("the code stays")
 	}
-	if err := c.obj.Call(accountlock.FlowFace+".Choose", 0, "password").Err; err != nil {
+	if err := c.Obj.Call(accountlock.FlowFace+".Choose", 0, "password").Err; err != nil {
 		t.Fatal(err)
 	}
 	if err := c.answer(r.demo.person); err != nil {
@@ -164,9 +164,9 @@ func TestAnApprovalThatOutlivesTheDaemonIsAskedForAgain(t *testing.T) {
 	r := locked(t)
 	c := r.begin("Unlock")
 	code := c.ask()["user-code"].Value().(string)
-	r.killDaemon()
+	r.KillDaemon()
 	r.decide(code, "approve")
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("locked factory-reset")
 	c = r.begin("Unlock")
 	r.decide(c.ask()["user-code"].Value().(string), "approve")
@@ -179,8 +179,8 @@ func TestAScriptHearsOfTheCodeAndWaits(t *testing.T) {
 	r := locked(t)
 	var out, notes bytes.Buffer
 	seen, tell := io.Pipe()
-	cmd := exec.Command(filepath.Join(r.bin, "accountlockctl"), "unlock", "--method", "approve", "--json")
-	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+r.bus.Address())
+	cmd := exec.Command(filepath.Join(r.Bin, "accountlockctl"), "unlock", "--method", "approve", "--json")
+	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+r.Bus.Address())
 	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(&notes, tell)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -220,14 +220,14 @@ func TestTheTouchScreensCodeIsScannedAndApproved(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
 	kiosk, address := r.openKiosk()
-	picture := r.path("approve.png")
+	picture := r.Path("approve.png")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		p := phone(t, address,
 			[]any{"button", "Approve it from another device"},
-			[]any{"see", "scan the code or open the address"}, []any{"axe"}, []any{"targets"}, []any{"shot", r.path("shot.png")},
-			[]any{"rename", r.path("shot.png"), picture},
+			[]any{"see", "scan the code or open the address"}, []any{"axe"}, []any{"targets"}, []any{"shot", r.Path("shot.png")},
+			[]any{"rename", r.Path("shot.png"), picture},
 			[]any{"see", "This device is open"})
 		browser.Visit(t, p)
 	}()

@@ -23,8 +23,8 @@ const echoName = "org.example.Echo"
 // one run: ours, accounts-daemon's, and a bare godbus service's.
 func BenchmarkPropertyRead(b *testing.B) {
 	r := newBenchRig(b, bus.WithPolkit(""), bus.WithNames(echoName))
-	r.bus.StartAccountsDaemon(b)
-	echo := r.bus.Connect(b)
+	r.Bus.StartAccountsDaemon(b)
+	echo := r.Bus.Connect(b)
 	_, err := prop.Export(echo, "/", prop.Map{echoName: {"State": {Value: "unlinked"}}})
 	if err != nil {
 		b.Fatal(err)
@@ -32,7 +32,7 @@ func BenchmarkPropertyRead(b *testing.B) {
 	if _, err := echo.RequestName(echoName, dbus.NameFlagDoNotQueue); err != nil {
 		b.Fatal(err)
 	}
-	client := r.bus.Connect(b)
+	client := r.Bus.Connect(b)
 	peers := []struct {
 		name string
 		obj  dbus.BusObject
@@ -64,15 +64,15 @@ func BenchmarkPropertyRead(b *testing.B) {
 func BenchmarkStartToReady(b *testing.B) {
 	r := newBenchRig(b)
 	r.run("Link")
-	r.stopDaemon()
+	r.StopDaemon()
 	for b.Loop() {
-		notify := r.bus.ListenNotify(b)
-		cmd := exec.Command(filepath.Join(r.bin, "accountlockd"), "--config", r.path("accountlockd.toml"))
-		cmd.Env = append(r.bus.Env(), notify.Env())
-		r.daemon = r.bus.StartProcess(b, cmd)
+		notify := r.Bus.ListenNotify(b)
+		cmd := exec.Command(filepath.Join(r.Bin, "accountlockd"), "--config", r.Path("accountlockd.toml"))
+		cmd.Env = append(r.Bus.Env(), notify.Env())
+		r.Daemon = r.Bus.StartProcess(b, cmd)
 		notify.Await(b, "READY=1")
 		b.StopTimer()
-		r.stopDaemon()
+		r.StopDaemon()
 		b.StartTimer()
 	}
 }
@@ -81,15 +81,15 @@ func BenchmarkStartToReady(b *testing.B) {
 // of an unlock, and at its highest in it; and accounts-daemon's at rest.
 func BenchmarkMemory(b *testing.B) {
 	r := newBenchRig(b, bus.WithPolkit(""))
-	accounts := r.bus.StartAccountsDaemon(b)
+	accounts := r.Bus.StartAccountsDaemon(b)
 	r.run("Link")
 	for b.Loop() {
-		r.reset()
-		rest := rss(b, r.daemon.Pid(), "VmRSS")
+		r.Reset()
+		rest := rss(b, r.Daemon.Pid(), "VmRSS")
 		r.run("Unlock")
 		b.ReportMetric(float64(rest>>10), "at-rest-KiB")
-		b.ReportMetric(float64(rss(b, r.daemon.Pid(), "RssAnon")>>10), "after-unlock-anonymous-KiB")
-		b.ReportMetric(float64(rss(b, r.daemon.Pid(), "VmHWM")>>10), "highest-KiB")
+		b.ReportMetric(float64(rss(b, r.Daemon.Pid(), "RssAnon")>>10), "after-unlock-anonymous-KiB")
+		b.ReportMetric(float64(rss(b, r.Daemon.Pid(), "VmHWM")>>10), "highest-KiB")
 	}
 	b.ReportMetric(float64(rss(b, accounts.Pid(), "VmRSS")>>10), "accounts-daemon-KiB")
 }
@@ -101,7 +101,7 @@ func BenchmarkUnlock(b *testing.B) {
 	r.run("Link")
 	for b.Loop() {
 		b.StopTimer()
-		r.reset()
+		r.Reset()
 		before := sequence(b, r)
 		b.StartTimer()
 		r.run("Unlock")
@@ -114,7 +114,7 @@ func BenchmarkUnlock(b *testing.B) {
 // sequence counts up by one with each slot write, and each is flushed once.
 func sequence(b *testing.B, r *rig) uint64 {
 	b.Helper()
-	s, err := record.Open("file:" + r.path("kept/record"))
+	s, err := record.Open("file:" + r.Path("kept/record"))
 	if err != nil {
 		b.Fatal(err)
 	}

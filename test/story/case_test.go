@@ -25,7 +25,7 @@ func TestTheScreenShowsTheCaseNumberAndTakesWhatSupportGives(t *testing.T) {
 		t.Fatalf("no case, or no challenge:\n%s", tm.screen())
 	}
 	r.helped(alice, bob, number[1], "offline-code")
-	code := strings.TrimSpace(bob.does("device", "offline-code", r.get("DeviceId").Value().(string), challenge, "--case", number[1]))
+	code := strings.TrimSpace(bob.does("device", "offline-code", r.Property("DeviceId").Value().(string), challenge, "--case", number[1]))
 	tm.types(code)
 	tm.keys("Enter")
 	tm.awaitExit(0)

@@ -18,52 +18,52 @@ import (
 // ask runs a console command of the account service and returns its exit code and
 // what it printed.
 func (r *rig) ask(args ...string) (int, string) {
-	r.t.Helper()
-	args = append(args, "--data", r.path("service"))
-	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlock-server"), args...))
+	r.T.Helper()
+	args = append(args, "--data", r.Path("service"))
+	p := r.Bus.Run(r.T, exec.Command(filepath.Join(r.Bin, "accountlock-server"), args...))
 	return p.ExitCode(), string(p.Stdout())
 }
 
 // respond is the account service's answer to a challenge.
 func (r *rig) respond(challenge string) string {
-	r.t.Helper()
-	code, out := r.ask("device", "offline-code", r.get("DeviceId").Value().(string), challenge)
+	r.T.Helper()
+	code, out := r.ask("device", "offline-code", r.Property("DeviceId").Value().(string), challenge)
 	if code != 0 {
-		r.t.Fatalf("%d %s", code, out)
+		r.T.Fatalf("%d %s", code, out)
 	}
 	return strings.TrimSpace(out)
 }
 
 // ctl runs accountlockctl and returns its exit code and what it printed.
 func (r *rig) ctl(args ...string) (int, string) {
-	r.t.Helper()
-	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlockctl"), args...))
+	r.T.Helper()
+	p := r.Bus.Run(r.T, exec.Command(filepath.Join(r.Bin, "accountlockctl"), args...))
 	return p.ExitCode(), string(p.Output())
 }
 
 func (c *conversation) choose(method string) error {
-	return c.obj.Call(accountlock.FlowFace+".Choose", 0, method).Err
+	return c.Obj.Call(accountlock.FlowFace+".Choose", 0, method).Err
 }
 
 // challenged is an unlock at the step `offline-code`, with its challenge.
 func (r *rig) challenged() (*conversation, string) {
-	r.t.Helper()
+	r.T.Helper()
 	c := r.begin("Unlock")
 	if err := c.choose("offline-code"); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	return c, c.prompt()["challenge"].Value().(string)
+	return c, c.Prompt()["challenge"].Value().(string)
 }
 
 func TestAnOfflineCodeFromTheServiceOpensADeviceWithoutANetwork(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 	r.stopServer()
-	r.reset()
+	r.Reset()
 	_, challenge := r.challenged()
-	r.killDaemon()
-	r.startDaemon()
+	r.KillDaemon()
+	r.StartDaemon()
 	c, again := r.challenged()
 	if again != challenge || c.step() != "offline-code" {
 		t.Fatalf("after a kill the challenge is %s, before %s", again, challenge)
@@ -73,11 +73,11 @@ func TestAnOfflineCodeFromTheServiceOpensADeviceWithoutANetwork(t *testing.T) {
 	if response == wrong {
 		wrong = "00000001"
 	}
-	r.wantError(c.submit(map[string]any{"code": []byte(wrong)}), "InvalidCode")
-	if e := c.get("Error").Value().([]any); e[3] != true {
+	r.wantError(c.Submit(map[string]any{"code": []byte(wrong)}), "InvalidCode")
+	if e := c.Property("Error").Value().([]any); e[3] != true {
 		t.Fatalf("a wrong code did not count: %v", e)
 	}
-	file := r.path("code")
+	file := r.Path("code")
 	if err := os.WriteFile(file, []byte(response+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -86,12 +86,12 @@ func TestAnOfflineCodeFromTheServiceOpensADeviceWithoutANetwork(t *testing.T) {
 	}
 	r.wantState("linked")
 	// Once: after the next reset another challenge is asked.
-	r.reset()
+	r.Reset()
 	c, next := r.challenged()
 	if next == challenge {
 		t.Fatal("the challenge is the same")
 	}
-	r.wantError(c.submit(map[string]any{"code": []byte(response)}), "InvalidCode")
+	r.wantError(c.Submit(map[string]any{"code": []byte(response)}), "InvalidCode")
 	// A lost device gets none.
 	r.admin("device", "lost", id)
 	if code, out := r.ask("device", "offline-code", id, next, "--json"); code != 3 || strings.Contains(out, "response") {
@@ -106,11 +106,11 @@ func TestAnOfflineCodeFromTheServiceOpensADeviceWithoutANetwork(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &said); err != nil || code != 0 || said.DeviceID != id {
 		t.Fatalf("%d %s %v", code, out, err)
 	}
-	if err := c.submit(map[string]any{"code": []byte(said.Response)}); err != nil {
+	if err := c.Submit(map[string]any{"code": []byte(said.Response)}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantState("linked")
-	for _, p := range []*bus.Process{r.daemon, r.server} {
+	for _, p := range []*bus.Process{r.Daemon, r.server} {
 		if strings.Contains(string(p.Output()), said.Response) || strings.Contains(string(p.Output()), response) {
 			t.Fatal("a log holds a response")
 		}
@@ -120,7 +120,7 @@ func TestAnOfflineCodeFromTheServiceOpensADeviceWithoutANetwork(t *testing.T) {
 func TestGuessingOfflineCodesBringsWaitsThatNoRestartEnds(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	c, challenge := r.challenged()
 	right := r.respond(challenge)
 	for i := range 5 {
@@ -128,21 +128,21 @@ func TestGuessingOfflineCodesBringsWaitsThatNoRestartEnds(t *testing.T) {
 		if guess == right {
 			guess = "00000001"
 		}
-		r.wantError(c.submit(map[string]any{"code": []byte(guess)}), "InvalidCode")
+		r.wantError(c.Submit(map[string]any{"code": []byte(guess)}), "InvalidCode")
 	}
-	next := c.prompt()["challenge"].Value().(string)
+	next := c.Prompt()["challenge"].Value().(string)
 	if next == challenge {
 		t.Fatal("five codes did not use the challenge up")
 	}
 	right = r.respond(next)
-	for _, end := range []func(){func() {}, r.restart, r.reset, func() { r.killDaemon(); r.startDaemon() }} {
+	for _, end := range []func(){func() {}, r.restart, r.Reset, func() { r.KillDaemon(); r.StartDaemon() }} {
 		end()
 		c, again := r.challenged()
 		if again != next {
 			t.Fatalf("another challenge: %s", again)
 		}
-		r.wantError(c.submit(map[string]any{"code": []byte(right)}), "RateLimited")
-		if wait := r.get("RetryAfter").Value().(uint32); wait < 40 || wait > 60 {
+		r.wantError(c.Submit(map[string]any{"code": []byte(right)}), "RateLimited")
+		if wait := r.Property("RetryAfter").Value().(uint32); wait < 40 || wait > 60 {
 			t.Fatalf("RetryAfter is %d", wait)
 		}
 		r.wantState("locked factory-reset")
@@ -154,18 +154,18 @@ func TestGuessingOfflineCodesBringsWaitsThatNoRestartEnds(t *testing.T) {
 func TestATicketCarriedOnAStickOpensADeviceWithoutANetwork(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 	r.stopServer()
-	r.reset()
+	r.Reset()
 	// The screen shows the challenge; the owner goes away with it, and the power fails.
 	_, challenge := r.challenged()
 	code, ticket := r.ask("device", "ticket", id, challenge)
 	if code != 0 {
 		t.Fatalf("%d %s", code, ticket)
 	}
-	r.killDaemon()
-	r.startDaemon()
-	file := r.path("ticket")
+	r.KillDaemon()
+	r.StartDaemon()
+	file := r.Path("ticket")
 	write := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -189,7 +189,7 @@ func TestATicketCarriedOnAStickOpensADeviceWithoutANetwork(t *testing.T) {
 		t.Fatalf("%d\n%s", code, out)
 	}
 	r.wantState("linked")
-	r.reset()
+	r.Reset()
 	if code, out := r.ctl("unlock", "--grant", file); code != 8 {
 		t.Fatalf("the same ticket again: %d\n%s", code, out)
 	}

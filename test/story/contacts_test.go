@@ -12,7 +12,7 @@ import (
 func TestSupportsContactsOutliveTheNetwork(t *testing.T) {
 	type contact struct{ Kind, Label, Address string }
 	ask := func(r *rig, region string) (list []contact, err error) {
-		err = r.manager().Call(accountlock.ManagerFace+".GetSupport", 0, region).Store(&list)
+		err = r.Manager().Call(accountlock.ManagerFace+".GetSupport", 0, region).Store(&list)
 		return list, err
 	}
 	r := newRig(t)

@@ -17,7 +17,7 @@ func TestTheDoctorNamesARecordThatCannotBeWritten(t *testing.T) {
 	r.run("Link")
 	doctor := func() (line string, code int) {
 		t.Helper()
-		p := r.bus.Run(t, exec.Command(filepath.Join(r.bin, "accountlockctl"), "doctor"))
+		p := r.Bus.Run(t, exec.Command(filepath.Join(r.Bin, "accountlockctl"), "doctor"))
 		for l := range strings.Lines(string(p.Output())) {
 			if strings.Contains(l, "lock record") {
 				line = l
@@ -28,7 +28,7 @@ func TestTheDoctorNamesARecordThatCannotBeWritten(t *testing.T) {
 	if line, _ := doctor(); !strings.Contains(line, "ok") || !strings.Contains(line, "The lock record is whole.") {
 		t.Errorf("a record that can be written: %q", line)
 	}
-	r.stopDaemon()
+	r.StopDaemon()
 
 	// A read-only filesystem that only the daemon started from here sees: this thread gets
 	// a mount namespace of its own and is not given back.
@@ -39,15 +39,15 @@ func TestTheDoctorNamesARecordThatCannotBeWritten(t *testing.T) {
 	}
 	for _, err := range []error{
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount(r.path("kept"), r.path("kept"), "", unix.MS_BIND, ""),
-		unix.Mount("", r.path("kept"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""),
+		unix.Mount(r.Path("kept"), r.Path("kept"), "", unix.MS_BIND, ""),
+		unix.Mount("", r.Path("kept"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { _ = unix.Unmount(r.path("kept"), unix.MNT_DETACH) })
-	r.startDaemon()
+	t.Cleanup(func() { _ = unix.Unmount(r.Path("kept"), unix.MNT_DETACH) })
+	r.StartDaemon()
 	r.wantState("linked")
 	line, code := doctor()
 	for _, want := range []string{"failed", "cannot be written", "read-only file system", "Mount what the record store is on for writing"} {

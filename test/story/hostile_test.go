@@ -18,15 +18,15 @@ import (
 func TestAForgedRowInTheJournalOpensNothing(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.run("Unlock") // so that the journal is there
 	r.run("SignOut")
 	r.run("Link")
-	r.stopDaemon()
-	if err := os.Remove(r.path("wiped/reset-marker")); err != nil {
+	r.StopDaemon()
+	if err := os.Remove(r.Path("wiped/reset-marker")); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite", "file:"+r.path("wiped/journal.db"))
+	db, err := sql.Open("sqlite", "file:"+r.Path("wiped/journal.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestAForgedRowInTheJournalOpensNothing(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("locked factory-reset")
 	r.settle()
 	r.wantState("locked factory-reset")
@@ -48,22 +48,22 @@ func TestAForgedRowInTheJournalOpensNothing(t *testing.T) {
 func TestAReleasedDeviceOpensAlthoughAStrangerEnrolledItsSerial(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
-	id := r.get("DeviceId").Value().(string)
-	r.stopDaemon()
+	id := r.Property("DeviceId").Value().(string)
+	r.StopDaemon()
 	r.admin("device", "release", id)
-	ca, err := os.ReadFile(filepath.Join(r.path("service"), "ca.pem"))
+	ca, err := os.ReadFile(filepath.Join(r.Path("service"), "ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	serial, err := os.ReadFile(r.path("serial"))
+	serial, err := os.ReadFile(r.Path("serial"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	stranger := apitest.NewDevice("https://127.0.0.1:"+r.port, apitest.Client(ca))
 	stranger.Enrol(t, apitest.Identity(accountapi.File, strings.TrimSpace(string(serial))))
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("unlinked")
 	r.run("Link")
 	r.wantState("linked")

@@ -21,13 +21,13 @@ import (
 
 // serviceSays returns the account service's own view of the device's link.
 func (r *rig) serviceSays(id string) string {
-	r.t.Helper()
-	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlock-server"), "device", "show", id, "--json", "--data", r.path("service")))
+	r.T.Helper()
+	p := r.Bus.Run(r.T, exec.Command(filepath.Join(r.Bin, "accountlock-server"), "device", "show", id, "--json", "--data", r.Path("service")))
 	var out struct {
 		Status string `json:"status"`
 	}
 	if err := json.Unmarshal(p.Stdout(), &out); err != nil {
-		r.t.Fatalf("%v in %s", err, p.Output())
+		r.T.Fatalf("%v in %s", err, p.Output())
 	}
 	return out.Status
 }
@@ -55,14 +55,14 @@ func TestAKillAtAnyMomentLeavesBothSidesInTheOldStateOrTheNew(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 	seen := map[string]int{}
 	for i := range kills(t) {
-		before := r.get("State").Value().(string)
+		before := r.Property("State").Value().(string)
 		open := possible[before]
 		method := open[random.IntN(len(open))]
 		if method == "reset" {
-			r.reset()
+			r.Reset()
 			r.wantState("locked factory-reset")
 			continue
 		}
@@ -75,18 +75,18 @@ func TestAKillAtAnyMomentLeavesBothSidesInTheOldStateOrTheNew(t *testing.T) {
 			time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
 			r.startServer()
 		}
-		r.killDaemon()
+		r.KillDaemon()
 		client.Wait()
-		r.startDaemon()
+		r.StartDaemon()
 		r.settle()
-		after := r.get("State").Value().(string)
+		after := r.Property("State").Value().(string)
 		says := r.serviceSays(id)
 		if after == "locked" && before == "locked" {
 			if says != "linked" {
 				t.Fatalf("kill %d in %s: locked, and the service says %s", i, method, says)
 			}
 		} else if after != says {
-			t.Fatalf("kill %d in %s from %s: the device is %s, the service says %s\n%s", i, method, before, after, says, r.daemon.Output())
+			t.Fatalf("kill %d in %s from %s: the device is %s, the service says %s\n%s", i, method, before, after, says, r.Daemon.Output())
 		}
 		if want := allowed(before, method); want[0] != after && want[1] != after {
 			t.Fatalf("kill %d in %s: from %s to %s", i, method, before, after)
@@ -109,7 +109,7 @@ func allowed(before, method string) [2]string {
 
 // tryQuietly drives a flow until it ends or the daemon is gone.
 func (r *rig) tryQuietly(method string) {
-	conn := r.conn
+	conn := r.Conn
 	var path dbus.ObjectPath
 	if conn.Object(accountlock.Name, accountlock.ManagerPath).Call(accountlock.ManagerFace+"."+method, 0, map[string]dbus.Variant{}).Store(&path) != nil {
 		return
@@ -140,12 +140,12 @@ func (r *rig) tryQuietly(method string) {
 
 // settle waits until no operation is in work, then checks in.
 func (r *rig) settle() {
-	r.t.Helper()
+	r.T.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		var objects map[dbus.ObjectPath]map[string]map[string]dbus.Variant
-		err := r.manager().Call("org.freedesktop.DBus.ObjectManager.GetManagedObjects", 0).Store(&objects)
+		err := r.Manager().Call("org.freedesktop.DBus.ObjectManager.GetManagedObjects", 0).Store(&objects)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		working := 0
 		for _, o := range objects {
@@ -157,10 +157,10 @@ func (r *rig) settle() {
 			break
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("an operation is not taken up:\n%s", r.daemon.Output())
+			r.T.Fatalf("an operation is not taken up:\n%s", r.Daemon.Output())
 		}
 	}
-	if err := r.call("CheckIn").Err; err != nil {
-		r.t.Fatal(err)
+	if err := r.Call("CheckIn").Err; err != nil {
+		r.T.Fatal(err)
 	}
 }

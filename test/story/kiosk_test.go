@@ -19,19 +19,19 @@ import (
 // openKiosk starts the screen for a browser that the test starts, and returns
 // its address.
 func (r *rig) openKiosk(args ...string) (*bus.Process, string) {
-	r.t.Helper()
-	file := r.path("kiosk-address")
+	r.T.Helper()
+	file := r.Path("kiosk-address")
 	_ = os.Remove(file)
 	args = append([]string{"--kiosk", "--url-file", file, "--language", "en"}, args...)
-	command := append(append([]string{}, r.around...), filepath.Join(r.bin, "accountlock-firstboot"))
+	command := append(append([]string{}, r.around...), filepath.Join(r.Bin, "accountlock-firstboot"))
 	command = append(command, args...)
-	p := r.bus.StartProcess(r.t, exec.Command(command[0], command[1:]...))
+	p := r.Bus.StartProcess(r.T, exec.Command(command[0], command[1:]...))
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if raw, err := os.ReadFile(file); err == nil && len(raw) > 0 {
 			return p, strings.TrimSpace(string(raw))
 		}
 	}
-	r.t.Fatal("the kiosk leaves no address")
+	r.T.Fatal("the kiosk leaves no address")
 	return nil, ""
 }
 
@@ -55,7 +55,7 @@ func TestTheOwnerUnlocksOnAPhonesTouchScreen(t *testing.T) {
 	kiosk, address := r.openKiosk()
 	browser.Visit(t, phone(t, address,
 		[]any{"see", "This device is locked to its owner's account"},
-		[]any{"see", r.get("DeviceId").Value().(string)},
+		[]any{"see", r.Property("DeviceId").Value().(string)},
 		[]any{"axe"}, []any{"targets"},
 		[]any{"link", "What works and what does not"}, []any{"see", "account service"}, []any{"axe"}, []any{"targets"}, []any{"link", "Back"},
 		[]any{"link", "Support"}, []any{"see", "Tell them the device ID."}, []any{"axe"}, []any{"link", "Back"},
@@ -131,15 +131,15 @@ func TestTheKioskNoticesWhatHappensElsewhereAndComesBack(t *testing.T) {
 	go func() {
 		defer close(done)
 		browser.Visit(t, phone(t, address,
-			[]any{"see", "This device is locked"}, []any{"shot", r.path("1.png")},
-			[]any{"see", "finding out whether it is locked"}, []any{"axe"}, []any{"shot", r.path("2.png")},
-			[]any{"see", "This device is locked"}, []any{"shot", r.path("3.png")},
+			[]any{"see", "This device is locked"}, []any{"shot", r.Path("1.png")},
+			[]any{"see", "finding out whether it is locked"}, []any{"axe"}, []any{"shot", r.Path("2.png")},
+			[]any{"see", "This device is locked"}, []any{"shot", r.Path("3.png")},
 			[]any{"see", "This device is open"}))
 	}()
 	// A picture is the sign that the browser has come to it.
 	await := func(name string) {
 		for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			if _, err := os.Stat(r.path(name)); err == nil {
+			if _, err := os.Stat(r.Path(name)); err == nil {
 				return
 			} else if time.Now().After(end) {
 				t.Fatalf("the browser does not come to %s", name)
@@ -147,12 +147,12 @@ func TestTheKioskNoticesWhatHappensElsewhereAndComesBack(t *testing.T) {
 		}
 	}
 	await("1.png")
-	r.stopDaemon()
+	r.StopDaemon()
 	await("2.png")
-	r.startDaemon()
+	r.StartDaemon()
 	await("3.png")
-	r.admin("device", "release", r.get("DeviceId").Value().(string))
-	if err := r.call("CheckIn").Err; err != nil {
+	r.admin("device", "release", r.Property("DeviceId").Value().(string))
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
 	<-done
@@ -164,8 +164,8 @@ func TestTheKioskNoticesWhatHappensElsewhereAndComesBack(t *testing.T) {
 func TestTheKioskStartsItsBrowserAgainWithANewAddress(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
-	out := r.path("addresses")
-	p := r.bus.StartProcess(t, exec.Command(filepath.Join(r.bin, "accountlock-firstboot"), "--kiosk", "/bin/sh", "-c", "echo $0 >>"+out))
+	out := r.Path("addresses")
+	p := r.Bus.StartProcess(t, exec.Command(filepath.Join(r.Bin, "accountlock-firstboot"), "--kiosk", "/bin/sh", "-c", "echo $0 >>"+out))
 	var lines []string
 	for end := time.Now().Add(20 * time.Second); len(lines) < 2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		raw, _ := os.ReadFile(out)

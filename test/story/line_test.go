@@ -12,7 +12,7 @@ func locked(t *testing.T, options ...option) *rig {
 	t.Helper()
 	r := newRig(t, options...)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 	return r
 }
@@ -22,7 +22,7 @@ func TestTheOwnerUnlocksOnASerialConsole(t *testing.T) {
 	r := locked(t)
 	tm := r.openTerminal("80x24", []string{"TERM=vt220"}, "--plain")
 	tm.await("Type a number from 1 to", 1)
-	tm.await(r.get("DeviceId").Value().(string), 1)
+	tm.await(r.Property("DeviceId").Value().(string), 1)
 	tm.await("It was reset.", 1)
 	tm.keys("1", "Enter")
 	tm.await("Account ID, e-mail or phone number", 1)
@@ -46,7 +46,7 @@ func TestTheOwnerUnlocksOnAWholeTerminal(t *testing.T) {
 	r := locked(t)
 	tm := r.openTerminal("80x24", []string{"TERM=xterm-256color"})
 	tm.await("> 1 Type the password of the account", 1)
-	tm.await(r.get("DeviceId").Value().(string), 1)
+	tm.await(r.Property("DeviceId").Value().(string), 1)
 	tm.keys("Enter")
 	tm.await("Account ID, e-mail or phone number", 1)
 	tm.types(r.demo.Other.Email)
@@ -116,14 +116,14 @@ func TestNoKeyLeadsOutOfTheScreen(t *testing.T) {
 func TestTheScreenWaitsForTheDaemonAndComesBackAfterIt(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
-	r.stopDaemon()
+	r.StopDaemon()
 	tm := r.openTerminal("80x24", []string{"TERM=dumb"})
 	tm.await("finding out whether it is locked", 1)
-	r.startDaemon()
+	r.StartDaemon()
 	tm.await("Type a number from 1 to", 1)
-	r.killDaemon()
+	r.KillDaemon()
 	tm.await("finding out whether it is locked", 2)
-	r.startDaemon()
+	r.StartDaemon()
 	tm.await("Type a number from 1 to", 2)
 	tm.never("ended with")
 }
@@ -133,8 +133,8 @@ func TestTheScreenNoticesThatTheServiceReleasedTheDevice(t *testing.T) {
 	r := locked(t)
 	tm := r.openTerminal("80x24", []string{"TERM=vt220"}, "--plain")
 	tm.await("Type a number from 1 to", 1)
-	r.admin("device", "release", r.get("DeviceId").Value().(string))
-	if err := r.call("CheckIn").Err; err != nil {
+	r.admin("device", "release", r.Property("DeviceId").Value().(string))
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
 	tm.await("This device is open", 1)

@@ -7,26 +7,28 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/accountlock/accountlock/test/device"
 )
 
 func TestAFlowSpeaksTheLanguageThatItWasBegunIn(t *testing.T) {
 	t.Parallel()
 	r := locked(t)
 	var path dbus.ObjectPath
-	if err := r.call("Unlock", map[string]dbus.Variant{"locale": dbus.MakeVariant("de_DE.UTF-8")}).Store(&path); err != nil {
+	if err := r.Call("Unlock", map[string]dbus.Variant{"locale": dbus.MakeVariant("de_DE.UTF-8")}).Store(&path); err != nil {
 		t.Fatal(err)
 	}
-	c := &conversation{r, r.conn.Object("org.accountlock.AccountLock1", path)}
-	if got := c.prompt()["title"].Value(); got != "Dieses Gerät entsperren" {
+	c := &conversation{&device.Flow{T: r.T, Obj: r.Conn.Object("org.accountlock.AccountLock1", path)}, r}
+	if got := c.Prompt()["title"].Value(); got != "Dieses Gerät entsperren" {
 		t.Errorf("the title is %q", got)
 	}
-	if got := c.prompt()["text"].Value().(string); !strings.Contains(got, "Lassen Sie das Feld leer für d•••@example.org.") {
+	if got := c.Prompt()["text"].Value().(string); !strings.Contains(got, "Lassen Sie das Feld leer für d•••@example.org.") {
 		t.Errorf("the text is %q", got)
 	}
-	if err := c.submit(map[string]any{"identifier": ""}); err != nil {
+	if err := c.Submit(map[string]any{"identifier": ""}); err != nil {
 		t.Fatal(err)
 	}
-	err := c.submit(map[string]any{"password": []byte("falsch")})
+	err := c.Submit(map[string]any{"password": []byte("falsch")})
 	r.wantError(err, "InvalidCredentials")
 	if !strings.Contains(err.Error(), "Passwort falsch") {
 		t.Errorf("the error says %q", err)
@@ -35,7 +37,7 @@ func TestAFlowSpeaksTheLanguageThatItWasBegunIn(t *testing.T) {
 		Name, Message, Remedy string
 		Counted               bool
 	}
-	if err := c.get("Error").Store(&said); err != nil {
+	if err := c.Property("Error").Store(&said); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(said.Message, "Der Kontodienst sagt") || !strings.Contains(said.Message, "Versuche sind ohne Wartezeit.") || !strings.HasPrefix(said.Remedy, "Geben Sie beides noch einmal ein") {

@@ -17,10 +17,10 @@ func TestAnUnlockFitsInSixteenMegabytes(t *testing.T) {
 	}
 	r := newRig(t)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.run("Unlock")
 	r.wantState("linked")
-	peak := rss(t, r.daemon.Pid(), "VmHWM")
+	peak := rss(t, r.Daemon.Pid(), "VmHWM")
 	t.Logf("%d bytes at the most", peak)
 	if peak > maxResident {
 		t.Errorf("the daemon had %d bytes resident, more than %d", peak, maxResident)

@@ -36,13 +36,13 @@ const passphrase = "correct battery staple"
 func withNetworkManager(*rig) []bus.Option { return []bus.Option{bus.WithNames(nmName)} }
 
 func (r *rig) startWireless() *wireless {
-	r.t.Helper()
+	r.T.Helper()
 	if _, err := os.Stat("/usr/lib/python3/dist-packages/dbusmock"); err != nil {
-		r.t.Skip("python-dbusmock is not installed: test/deps.sh test")
+		r.T.Skip("python-dbusmock is not installed: test/deps.sh test")
 	}
-	r.bus.StartProcess(r.t, exec.Command("/usr/bin/python3", "-m", "dbusmock", "--system", "--template", "networkmanager", "--logfile", "/dev/null"))
-	r.bus.AwaitName(r.t, nmName)
-	w := &wireless{r, r.conn.Object(nmName, nmPath)}
+	r.Bus.StartProcess(r.T, exec.Command("/usr/bin/python3", "-m", "dbusmock", "--system", "--template", "networkmanager", "--logfile", "/dev/null"))
+	r.Bus.AwaitName(r.T, nmName)
+	w := &wireless{r, r.Conn.Object(nmName, nmPath)}
 	var device string
 	w.call("AddWiFiDevice", &device, "radio", "wlan0", uint32(30))
 	for i, ap := range []struct {
@@ -65,31 +65,31 @@ if security is not None and security['psk'] != '`+passphrase+`':
 }
 
 func (w *wireless) call(method string, out any, args ...any) {
-	w.r.t.Helper()
+	w.r.T.Helper()
 	call := w.obj.Call(mock+"."+method, 0, args...)
 	if call.Err != nil {
-		w.r.t.Fatalf("%s: %v", method, call.Err)
+		w.r.T.Fatalf("%s: %v", method, call.Err)
 	}
 	if out != nil {
 		if err := call.Store(out); err != nil {
-			w.r.t.Fatal(err)
+			w.r.T.Fatal(err)
 		}
 	}
 }
 
 // saved is how many networks are remembered.
 func (w *wireless) saved() int {
-	w.r.t.Helper()
+	w.r.T.Helper()
 	var list []dbus.ObjectPath
-	if err := w.r.conn.Object(nmName, nmPath+"/Settings").Call(nmName+".Settings.ListConnections", 0).Store(&list); err != nil {
-		w.r.t.Fatal(err)
+	if err := w.r.Conn.Object(nmName, nmPath+"/Settings").Call(nmName+".Settings.ListConnections", 0).Store(&list); err != nil {
+		w.r.T.Fatal(err)
 	}
 	return len(list)
 }
 
 // joined is what NetworkManager was asked for last: key management and passphrase.
 func (w *wireless) joined() (keys, pass string) {
-	w.r.t.Helper()
+	w.r.T.Helper()
 	var calls []struct {
 		At   uint64
 		Args []dbus.Variant

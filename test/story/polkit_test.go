@@ -27,7 +27,7 @@ func TestPolkitDecidesWhoMayBeginWhat(t *testing.T) {
 	r.wantState("unlinked")
 	r.run("Link") // root, whom polkit always authorises
 
-	nobody := r.bus.ConnectAs(t, bus.Nobody).Object(accountlock.Name, accountlock.ManagerPath)
+	nobody := r.Bus.ConnectAs(t, bus.Nobody).Object(accountlock.Name, accountlock.ManagerPath)
 	empty := map[string]dbus.Variant{}
 	for _, c := range []struct {
 		method string
@@ -55,11 +55,11 @@ func TestPolkitDecidesWhoMayBeginWhat(t *testing.T) {
 
 	// A locked device asks polkit nothing: it may not be there.
 	r.run("Link")
-	r.bus.StopPolkit(t)
-	r.wantError(r.call("Unlink", empty).Err, "NotAuthorized")
-	r.reset()
+	r.Bus.StopPolkit(t)
+	r.wantError(r.Call("Unlink", empty).Err, "NotAuthorized")
+	r.Reset()
 	r.wantState("locked factory-reset")
-	nobody = r.bus.ConnectAs(t, bus.Nobody).Object(accountlock.Name, accountlock.ManagerPath)
+	nobody = r.Bus.ConnectAs(t, bus.Nobody).Object(accountlock.Name, accountlock.ManagerPath)
 	if err := nobody.Call(accountlock.ManagerFace+".CheckIn", 0).Err; err != nil {
 		t.Fatalf("check-in while locked: %v", err)
 	}
@@ -73,12 +73,12 @@ func TestPolkitDecidesWhoMayBeginWhat(t *testing.T) {
 func TestUIDModeAllowsTheListedUsersAlone(t *testing.T) {
 	bus.NeedRoot(t, "another user's connection")
 	r := newRig(t)
-	nobody := r.bus.ConnectAs(t, bus.Nobody).Object(accountlock.Name, accountlock.ManagerPath)
+	nobody := r.Bus.ConnectAs(t, bus.Nobody).Object(accountlock.Name, accountlock.ManagerPath)
 	r.wantError(nobody.Call(accountlock.ManagerFace+".Link", 0, map[string]dbus.Variant{}).Err, "NotAuthorized")
 	r.run("Link")
 	r.wantError(nobody.Call(accountlock.ManagerFace+".GetAccount", 0).Err, "NotAuthorized")
 	var account map[string]dbus.Variant
-	if err := r.call("GetAccount").Store(&account); err != nil {
+	if err := r.Call("GetAccount").Store(&account); err != nil {
 		t.Fatal(err)
 	}
 	if account["account-id"].Value() != r.demo.AccountID || account["signed-in"].Value().(uint64) == 0 {
@@ -112,29 +112,29 @@ func TestTheDaemonLeavesWhenIdleAndComesBackByActivation(t *testing.T) {
 func TestReadyComesAfterTheNameAndTheStateIsSettledBefore(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	r.stopDaemon()
-	notify := r.bus.ListenNotify(t)
-	cmd := exec.Command(filepath.Join(r.bin, "accountlockd"), "--config", r.path("accountlockd.toml"))
-	cmd.Env = append(r.bus.Env(), notify.Env(), "WATCHDOG_USEC=400000")
-	r.daemon = r.bus.StartProcess(t, cmd)
+	r.StopDaemon()
+	notify := r.Bus.ListenNotify(t)
+	cmd := exec.Command(filepath.Join(r.Bin, "accountlockd"), "--config", r.Path("accountlockd.toml"))
+	cmd.Env = append(r.Bus.Env(), notify.Env(), "WATCHDOG_USEC=400000")
+	r.Daemon = r.Bus.StartProcess(t, cmd)
 	notify.Await(t, "READY=1")
 	var owner string
-	conn := r.bus.Connect(t)
+	conn := r.Bus.Connect(t)
 	if err := conn.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, accountlock.Name).Store(&owner); err != nil {
 		t.Fatalf("ready without the name: %v", err)
 	}
-	r.conn = conn
+	r.Conn = conn
 	r.wantState("linked")
 	notify.Await(t, "WATCHDOG=1")
-	r.stopDaemon()
+	r.StopDaemon()
 	notify.Await(t, "STOPPING=1")
 }
 
 func TestADeviceThatWasReleasedDoesNotShowTheLockedScreen(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	r.admin("device", "release", r.get("DeviceId").Value().(string))
-	r.reset()
+	r.admin("device", "release", r.Property("DeviceId").Value().(string))
+	r.Reset()
 	r.wantState("unlinked")
 }
 
@@ -142,50 +142,50 @@ func TestAnErasedRecordStoreStaysLockedWithoutTheService(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
 	r.stopServer()
-	r.stopDaemon()
-	if err := os.Remove(r.path("kept/record")); err != nil {
+	r.StopDaemon()
+	if err := os.Remove(r.Path("kept/record")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(r.path("wiped")); err != nil {
+	if err := os.RemoveAll(r.Path("wiped")); err != nil {
 		t.Fatal(err)
 	}
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("locked record-missing")
 	r.restart()
 	r.wantState("locked record-missing")
 	r.startServer()
-	if err := r.call("CheckIn").Err; err != nil {
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
 	// The service knows the hardware: still linked, and nothing told of whom.
 	r.wantState("locked record-missing")
-	if hint := r.get("AccountHint").Value(); hint != "" {
+	if hint := r.Property("AccountHint").Value(); hint != "" {
 		t.Fatalf("a device with a strange key was told %v", hint)
 	}
 	r.run("Unlock")
 	r.wantState("linked")
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 }
 
 func TestTheSecondFactorIsAskedForByCode(t *testing.T) {
 	r := newRig(t)
-	password := r.path("password")
+	password := r.Path("password")
 	if err := os.WriteFile(password, []byte("a fine long passphrase\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.admin("account", "add", "--email", "two@example.org", "--password-file", password, "--second-factor")
 	c := r.begin("Link")
 	for _, in := range []map[string]any{{"identifier": "two@example.org"}, {"password": []byte("a fine long passphrase")}} {
-		if err := c.submit(in); err != nil {
+		if err := c.Submit(in); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if c.step() != "code" || c.prompt()["sent-to"].Value() != "t•••@example.org" {
-		t.Fatalf("%s %v", c.step(), c.prompt())
+	if c.step() != "code" || c.Prompt()["sent-to"].Value() != "t•••@example.org" {
+		t.Fatalf("%s %v", c.step(), c.Prompt())
 	}
-	r.wantError(c.submit(map[string]any{"code": []byte("000000")}), "InvalidCode")
-	if err := c.submit(map[string]any{"code": []byte(r.newestCode())}); err != nil {
+	r.wantError(c.Submit(map[string]any{"code": []byte("000000")}), "InvalidCode")
+	if err := c.Submit(map[string]any{"code": []byte(r.newestCode())}); err != nil {
 		t.Fatal(err)
 	}
 	if c.step() != "confirm" {
@@ -195,15 +195,15 @@ func TestTheSecondFactorIsAskedForByCode(t *testing.T) {
 
 // newestCode reads the six digits out of the last mail.
 func (r *rig) newestCode() string {
-	r.t.Helper()
+	r.T.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		files, err := filepath.Glob(r.path("service/outbox/*"))
+		files, err := filepath.Glob(r.Path("service/outbox/*"))
 		if err != nil || len(files) == 0 {
 			continue
 		}
 		raw, err := os.ReadFile(files[len(files)-1])
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		_, text, _ := strings.Cut(string(raw), "\n\n")
 		for _, word := range strings.FieldsFunc(text, func(c rune) bool { return c < '0' || c > '9' }) {
@@ -212,6 +212,6 @@ func (r *rig) newestCode() string {
 			}
 		}
 	}
-	r.t.Fatal("no code was sent")
+	r.T.Fatal("no code was sent")
 	return ""
 }

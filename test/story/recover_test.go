@@ -33,55 +33,55 @@ func forgetful(wait time.Duration) option {
 
 // name names the account in a recovery and solves the captcha.
 func (c *conversation) name(identifier string) {
-	c.r.t.Helper()
+	c.T.Helper()
 	in := map[string]any{}
 	if identifier != "" {
 		in["identifier"] = identifier
 	}
-	if err := c.submit(in); err != nil {
-		c.r.t.Fatalf("identify: %v", err)
+	if err := c.Submit(in); err != nil {
+		c.T.Fatalf("identify: %v", err)
 	}
 	if c.step() != "captcha" {
-		c.r.t.Fatalf("after identify: %s", c.step())
+		c.T.Fatalf("after identify: %s", c.step())
 	}
-	answer, err := proofofwork.Solve(c.r.t.Context(), c.prompt()["captcha"].Value().(string))
+	answer, err := proofofwork.Solve(c.T.Context(), c.Prompt()["captcha"].Value().(string))
 	if err != nil {
-		c.r.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	if err := c.submit(map[string]any{"captcha": answer}); err != nil {
-		c.r.t.Fatalf("captcha: %v", err)
+	if err := c.Submit(map[string]any{"captcha": answer}); err != nil {
+		c.T.Fatalf("captcha: %v", err)
 	}
 }
 
 // awaitStep waits until the flow has left a step.
 func (c *conversation) awaitStep(want string) {
-	c.r.t.Helper()
+	c.T.Helper()
 	for deadline := time.Now().Add(30 * time.Second); c.step() != want; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			c.r.t.Fatalf("the flow is at %s, want %s: %v", c.step(), want, c.get("Error"))
+			c.T.Fatalf("the flow is at %s, want %s: %v", c.step(), want, c.Property("Error"))
 		}
 	}
 }
 
 // mailed waits for the newest message in the outbox that fits.
 func (r *rig) mailed(form *regexp.Regexp, since int) string {
-	r.t.Helper()
+	r.T.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		names, err := filepath.Glob(r.path("service/outbox/*.txt"))
+		names, err := filepath.Glob(r.Path("service/outbox/*.txt"))
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		for i := len(names) - 1; i >= since; i-- {
 			b, err := os.ReadFile(names[i])
 			if err != nil {
-				r.t.Fatal(err)
+				r.T.Fatal(err)
 			}
 			if m := form.FindStringSubmatch(string(b)); m != nil {
 				return m[1]
 			}
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("no message fits %s among %d", form, len(names))
+			r.T.Fatalf("no message fits %s among %d", form, len(names))
 		}
 	}
 }
@@ -89,66 +89,66 @@ func (r *rig) mailed(form *regexp.Regexp, since int) string {
 func TestAForgottenPasswordIsRecoveredFromALockedDevice(t *testing.T) {
 	r := newRig(t, forgetful(6*time.Second))
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 
 	c := r.begin("Recover")
 	c.name("") // the account that the device names
 	c.awaitStep("wait")
-	until, ok := c.prompt()["until"].Value().(uint64)
+	until, ok := c.Prompt()["until"].Value().(uint64)
 	if !ok || until == 0 {
-		t.Fatalf("the prompt of the wait is %v", c.prompt())
+		t.Fatalf("the prompt of the wait is %v", c.Prompt())
 	}
-	r.wantError(c.submit(map[string]any{"code": []byte("123456")}), "WrongStep")
+	r.wantError(c.Submit(map[string]any{"code": []byte("123456")}), "WrongStep")
 	stop := r.mailed(regexp.MustCompile(`code=([A-Z2-7]{16})`), 0)
 	if stop == "" {
 		t.Fatal("the owner is not told how to stop it")
 	}
 
 	// Daemon and service are killed; asking again finds the same wait.
-	r.killDaemon()
+	r.KillDaemon()
 	r.server.Signal(t, syscall.SIGKILL)
 	r.server.Wait(t)
 	r.startServer()
-	r.startDaemon()
+	r.StartDaemon()
 	c = r.begin("Recover")
 	c.name("")
 	if c.step() == "wait" {
-		if again := c.prompt()["until"].Value().(uint64); again != until {
+		if again := c.Prompt()["until"].Value().(uint64); again != until {
 			t.Fatalf("asked again it waits until %d, first it was %d", again, until)
 		}
 	}
 	// When it is over the flow goes on by itself.
 	c.awaitStep("code")
-	r.wantError(c.submit(map[string]any{"code": []byte("000000")}), "InvalidCode")
-	if err := c.submit(map[string]any{"code": []byte(r.mailed(codeForm, 0))}); err != nil {
+	r.wantError(c.Submit(map[string]any{"code": []byte("000000")}), "InvalidCode")
+	if err := c.Submit(map[string]any{"code": []byte(r.mailed(codeForm, 0))}); err != nil {
 		t.Fatal(err)
 	}
 	if c.step() != "new-password" {
 		t.Fatalf("after the code: %s", c.step())
 	}
-	r.wantError(c.submit(map[string]any{"password": []byte(newPassword), "repeat": []byte("another")}), "InvalidArgument")
-	r.wantError(c.submit(map[string]any{"password": []byte("password1"), "repeat": []byte("password1")}), "WeakPassword")
-	if err := c.submit(map[string]any{"password": []byte(newPassword), "repeat": []byte(newPassword)}); err != nil {
+	r.wantError(c.Submit(map[string]any{"password": []byte(newPassword), "repeat": []byte("another")}), "InvalidArgument")
+	r.wantError(c.Submit(map[string]any{"password": []byte("password1"), "repeat": []byte("password1")}), "WeakPassword")
+	if err := c.Submit(map[string]any{"password": []byte(newPassword), "repeat": []byte(newPassword)}); err != nil {
 		t.Fatal(err)
 	}
 	if c.step() != "done" {
-		t.Fatalf("the recovery ended at %s: %v", c.step(), c.get("Error"))
+		t.Fatalf("the recovery ended at %s: %v", c.step(), c.Property("Error"))
 	}
 	r.wantState("locked factory-reset")
 	r.wantError(r.begin("Unlock").answer(r.demo.person), "InvalidCredentials")
 	r.demo.Password = newPassword
 	r.run("Unlock")
 	r.wantState("linked")
-	r.bus.MustNotPrint(t, newPassword, "password1")
+	r.Bus.MustNotPrint(t, newPassword, "password1")
 }
 
 func TestRecoveryIsAWayThroughAnUnlock(t *testing.T) {
 	r := newRig(t, forgetful(time.Second))
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	c := r.begin("Unlock")
-	if methods := c.get("Methods").Value().([]string); !strings.Contains(strings.Join(methods, " "), "recover") {
+	if methods := c.Property("Methods").Value().([]string); !strings.Contains(strings.Join(methods, " "), "recover") {
 		t.Fatalf("the ways are %v", methods)
 	}
 	if err := c.choose("recover"); err != nil {
@@ -156,14 +156,14 @@ func TestRecoveryIsAWayThroughAnUnlock(t *testing.T) {
 	}
 	c.name(r.demo.Email)
 	c.awaitStep("code")
-	if err := c.submit(map[string]any{"code": []byte(r.mailed(codeForm, 0))}); err != nil {
+	if err := c.Submit(map[string]any{"code": []byte(r.mailed(codeForm, 0))}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.submit(map[string]any{"password": newPassword, "repeat": newPassword}); err != nil {
+	if err := c.Submit(map[string]any{"password": newPassword, "repeat": newPassword}); err != nil {
 		t.Fatal(err)
 	}
-	if c.step() != "identify" || c.get("Kind").Value() != "unlock" {
-		t.Fatalf("back at %s of %v", c.step(), c.get("Kind"))
+	if c.step() != "identify" || c.Property("Kind").Value() != "unlock" {
+		t.Fatalf("back at %s of %v", c.step(), c.Property("Kind"))
 	}
 	r.demo.Password = newPassword
 	if err := c.answer(r.demo.person); err != nil {

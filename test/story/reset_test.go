@@ -11,10 +11,10 @@ func TestAResetThatItsOwnerAllowedAsksForNoAccount(t *testing.T) {
 	r.run("Link")
 	r.run("Reset")
 	r.wantState("linked")
-	r.reset()
+	r.Reset()
 	r.wantState("unlinked")
 	// The permission was for that one.
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 }

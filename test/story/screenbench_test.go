@@ -25,7 +25,7 @@ import (
 func BenchmarkFirstBootScreen(b *testing.B) {
 	r := newRig(b)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	for name, start := range map[string]func(*testing.B, *rig) int{"lines": startOn("--plain"), "terminal": startOn(), "kiosk": startKiosk} {
 		b.Run(name, func(b *testing.B) {
 			resident := 0
@@ -42,9 +42,9 @@ func startOn(args ...string) func(*testing.B, *rig) int {
 	return func(b *testing.B, r *rig) int {
 		master, slave := openPTY(b)
 		defer master.Close()
-		cmd := exec.Command(filepath.Join(r.bin, "accountlock-firstboot"), args...)
+		cmd := exec.Command(filepath.Join(r.Bin, "accountlock-firstboot"), args...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
-		cmd.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address(), "TERM=xterm-256color", "LANG=C.UTF-8"}
+		cmd.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + r.Bus.Address(), "TERM=xterm-256color", "LANG=C.UTF-8"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)
@@ -64,10 +64,10 @@ func startOn(args ...string) func(*testing.B, *rig) int {
 }
 
 func startKiosk(b *testing.B, r *rig) int {
-	file := r.path("bench-address")
+	file := r.Path("bench-address")
 	_ = os.Remove(file)
-	cmd := exec.Command(filepath.Join(r.bin, "accountlock-firstboot"), "--kiosk", "--url-file", file)
-	cmd.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address()}
+	cmd := exec.Command(filepath.Join(r.Bin, "accountlock-firstboot"), "--kiosk", "--url-file", file)
+	cmd.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + r.Bus.Address()}
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}

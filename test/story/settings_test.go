@@ -15,14 +15,14 @@ const settingsExample = "../../docs/settings-example/accountlock-settings.py"
 
 // settings presses, types and reads on the example's page; see settings_drive.py.
 func (r *rig) settings(words ...string) {
-	r.t.Helper()
+	r.T.Helper()
 	// Debian's own Python has the bindings, whatever other one comes first.
-	args := append([]string{"settings_drive.py", settingsExample, r.path("settings.png")}, words...)
+	args := append([]string{"settings_drive.py", settingsExample, r.Path("settings.png")}, words...)
 	cmd := exec.Command("/usr/bin/python3", args...)
-	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+r.bus.Address(), "DISPLAY="+display(r.t), "LC_ALL=C.UTF-8",
+	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+r.Bus.Address(), "DISPLAY="+display(r.T), "LC_ALL=C.UTF-8",
 		"GDK_BACKEND=x11", "GSK_RENDERER=cairo", "GTK_A11Y=none", "PYTHONDONTWRITEBYTECODE=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		r.t.Fatalf("%v\n%s", err, out)
+		r.T.Fatalf("%v\n%s", err, out)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestTheSettingsExampleSignsOutAndUnlinks(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
 	r.settings(
-		"see:This device is signed in", "see:Account ID: "+r.demo.AccountID, "see:Signed in since: ", "see:"+r.get("DeviceId").Value().(string),
+		"see:This device is signed in", "see:Account ID: "+r.demo.AccountID, "see:Signed in since: ", "see:"+r.Property("DeviceId").Value().(string),
 		"press:Sign out…", "see:Sign out of this device",
 		"type:certainly wrong", "press:Go on", "see:user name or password is wrong", "see:This counted as an attempt.",
 		"type:"+r.demo.Password, "press:Go on", "see:Done.", "press:Close",

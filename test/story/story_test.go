@@ -20,25 +20,25 @@ func TestFromLinkToUnlink(t *testing.T) {
 
 	r.run("Link")
 	r.wantState("linked")
-	hint := r.get("AccountHint").Value().(string)
+	hint := r.Property("AccountHint").Value().(string)
 	if hint == "" || strings.Contains(hint, r.demo.Email) {
 		t.Fatalf("the hint is %q", hint)
 	}
 
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
-	if got := r.get("AccountHint").Value().(string); got != hint {
+	if got := r.Property("AccountHint").Value().(string); got != hint {
 		t.Fatalf("after the reset the hint is %q", got)
 	}
 
 	c := r.begin("Unlock")
-	if got := c.prompt()["account-hint"].Value(); got != hint {
+	if got := c.Prompt()["account-hint"].Value(); got != hint {
 		t.Fatalf("the prompt's hint is %v", got)
 	}
 	wrong := r.demo.person
 	wrong.Password = "not the password"
 	r.wantError(c.answer(wrong), "InvalidCredentials")
-	e := c.get("Error").Value().([]any)
+	e := c.Property("Error").Value().([]any)
 	if e[0] != "org.accountlock.AccountLock1.Error.InvalidCredentials" || e[3] != true {
 		t.Fatalf("the flow's Error is %v", e)
 	}
@@ -46,9 +46,9 @@ func TestFromLinkToUnlink(t *testing.T) {
 	r.wantError(other.answer(r.demo.Other), "WrongAccount")
 
 	r.stopServer()
-	r.wantError(c.submit(map[string]any{"password": []byte(r.demo.Password)}), "ServiceUnavailable")
+	r.wantError(c.Submit(map[string]any{"password": []byte(r.demo.Password)}), "ServiceUnavailable")
 	r.wantState("locked factory-reset")
-	if got := r.get("Connectivity").Value(); got != "service-unreachable" {
+	if got := r.Property("Connectivity").Value(); got != "service-unreachable" {
 		t.Fatalf("Connectivity is %v", got)
 	}
 	r.startServer()
@@ -62,21 +62,21 @@ func TestFromLinkToUnlink(t *testing.T) {
 
 	r.run("SignOut")
 	r.wantState("signed-out")
-	r.reset()
+	r.Reset()
 	r.wantState("signed-out")
 
 	r.run("Link")
 	r.wantState("linked")
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 	r.admin("device", "lost", id, "--message", "Please call", "--contact", "+49 30 1")
-	if err := r.call("CheckIn").Err; err != nil {
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
 	r.wantState("locked lost")
 	if d := r.explain("statement"); d["status"] != "lost" || d["signed"] == "" || d["about-this-record"] != "true" {
 		t.Fatalf("Explain says of the statement %v", d)
 	}
-	if m := r.get("LostMessage").Value().(map[string]string); m["message"] != "Please call" || m["contact"] != "+49 30 1" {
+	if m := r.Property("LostMessage").Value().(map[string]string); m["message"] != "Please call" || m["contact"] != "+49 30 1" {
 		t.Fatalf("LostMessage is %v", m)
 	}
 	r.restart()
@@ -85,7 +85,7 @@ func TestFromLinkToUnlink(t *testing.T) {
 		t.Fatalf("releasing a lost device: exit %d, %s", p.ExitCode(), p.Output())
 	}
 	r.admin("device", "found", id)
-	if err := r.call("CheckIn").Err; err != nil {
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
 	r.wantState("locked lost")
@@ -94,20 +94,20 @@ func TestFromLinkToUnlink(t *testing.T) {
 
 	r.run("Unlink")
 	r.wantState("unlinked")
-	r.reset()
+	r.Reset()
 	r.wantState("unlinked")
-	if got := r.get("AccountHint").Value().(string); got != "" {
+	if got := r.Property("AccountHint").Value().(string); got != "" {
 		t.Fatalf("an unlinked device keeps the hint %q", got)
 	}
-	if got := r.get("DeviceId").Value().(string); got != id {
+	if got := r.Property("DeviceId").Value().(string); got != id {
 		t.Fatalf("the device ID changed from %s to %s", id, got)
 	}
 
 	// Nothing that anything printed, and nothing in a file, holds a password.
 	secrets := []string{r.demo.Password, r.demo.Other.Password, wrong.Password}
-	r.bus.MustNotPrint(t, secrets...)
+	r.Bus.MustNotPrint(t, secrets...)
 	for _, dir := range []string{"kept", "wiped", "run"} {
-		mustNotHold(t, r.path(dir), secrets)
+		mustNotHold(t, r.Path(dir), secrets)
 	}
 }
 
@@ -138,39 +138,39 @@ func mustNotHold(t *testing.T, dir string, secrets []string) {
 func TestAPasswordMayComeAsAStringToo(t *testing.T) {
 	r := newRig(t)
 	c := r.begin("Link")
-	if err := c.submit(map[string]any{"identifier": r.demo.AccountID}); err != nil {
+	if err := c.Submit(map[string]any{"identifier": r.demo.AccountID}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.submit(map[string]any{"password": r.demo.Password}); err != nil {
+	if err := c.Submit(map[string]any{"password": r.demo.Password}); err != nil {
 		t.Fatal(err)
 	}
 	if c.step() != "confirm" {
 		t.Fatalf("the link is at %s", c.step())
 	}
 	// Saying no ends it, and nothing is armed.
-	if err := c.submit(map[string]any{"confirm": false}); err != nil {
+	if err := c.Submit(map[string]any{"confirm": false}); err != nil {
 		t.Fatal(err)
 	}
 	if c.step() != "failed" {
 		t.Fatalf("the link is at %s", c.step())
 	}
-	r.reset()
+	r.Reset()
 	r.wantState("unlinked")
 }
 
 func TestASignalTellsOfEachChange(t *testing.T) {
 	r := newRig(t)
 	signals := make(chan *dbus.Signal, 256)
-	r.conn.Signal(signals)
-	if err := r.conn.AddMatchSignal(dbus.WithMatchObjectPath("/org/accountlock/AccountLock1")); err != nil {
+	r.Conn.Signal(signals)
+	if err := r.Conn.AddMatchSignal(dbus.WithMatchObjectPath("/org/accountlock/AccountLock1")); err != nil {
 		t.Fatal(err)
 	}
 	r.run("Link")
 	r.run("Unlink")
-	if err := r.manager().Call("org.freedesktop.DBus.Peer.Ping", 0).Err; err != nil {
+	if err := r.Manager().Call("org.freedesktop.DBus.Peer.Ping", 0).Err; err != nil {
 		t.Fatal(err)
 	}
-	r.conn.RemoveSignal(signals)
+	r.Conn.RemoveSignal(signals)
 	close(signals)
 	var states []string
 	finished, added := 0, 0
@@ -199,26 +199,26 @@ func TestAnOverdueCheckInIsMadeByItself(t *testing.T) {
 		return nil
 	})
 	r.run("Link")
-	r.admin("device", "lost", r.get("DeviceId").Value().(string))
+	r.admin("device", "lost", r.Property("DeviceId").Value().(string))
 	r.awaitState("locked lost")
 	r.run("Unlock")
-	r.stopDaemon()
-	if err := os.Remove(r.path("kept/record")); err != nil {
+	r.StopDaemon()
+	if err := os.Remove(r.Path("kept/record")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(r.path("wiped")); err != nil {
+	if err := os.RemoveAll(r.Path("wiped")); err != nil {
 		t.Fatal(err)
 	}
-	r.startDaemon()
+	r.StartDaemon()
 	r.awaitState("locked record-missing")
 	r.restart()
 	r.wantState("locked record-missing")
 }
 
 func (r *rig) awaitState(want string) {
-	r.t.Helper()
+	r.T.Helper()
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if strings.TrimSpace(r.get("State").Value().(string)+" "+r.get("LockReason").Value().(string)) == want {
+		if strings.TrimSpace(r.Property("State").Value().(string)+" "+r.Property("LockReason").Value().(string)) == want {
 			return
 		}
 	}

@@ -28,30 +28,30 @@ type member struct {
 
 // secretFile keeps a secret for a command.
 func (r *rig) secretFile(text string) string {
-	r.t.Helper()
-	path := filepath.Join(r.t.TempDir(), "secret")
+	r.T.Helper()
+	path := filepath.Join(r.T.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return path
 }
 
 func (r *rig) member(name string) *member {
-	r.t.Helper()
+	r.T.Helper()
 	m := &member{r: r, name: name, password: r.secretFile("nine umbrellas in june")}
 	code, out := r.ask("support", "staff", "add", name, "--password-file", m.password, "--json")
 	var added struct {
 		SecondFactor string `json:"second_factor"`
 	}
 	if err := json.Unmarshal([]byte(out), &added); err != nil || code != 0 {
-		r.t.Fatalf("%d %s", code, out)
+		r.T.Fatalf("%d %s", code, out)
 	}
 	u, err := url.Parse(added.SecondFactor)
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	if m.key, err = base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(u.Query().Get("secret")); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return m
 }
@@ -59,24 +59,24 @@ func (r *rig) member(name string) *member {
 // does runs a command as the member, and fails the test unless it goes well. Between
 // two codes their clock would have to go on; the database forgets the last one instead.
 func (m *member) does(args ...string) string {
-	m.r.t.Helper()
-	db, err := store.Open(m.r.t.Context(), store.Config{Path: filepath.Join(m.r.path("service"), "accounts.db")})
+	m.r.T.Helper()
+	db, err := store.Open(m.r.T.Context(), store.Config{Path: filepath.Join(m.r.Path("service"), "accounts.db")})
 	if err != nil {
-		m.r.t.Fatal(err)
+		m.r.T.Fatal(err)
 	}
-	err = db.Tx(m.r.t.Context(), func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(m.r.t.Context(), `UPDATE staff SET totp_step = 0`)
+	err = db.Tx(m.r.T.Context(), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(m.r.T.Context(), `UPDATE staff SET totp_step = 0`)
 		return err
 	})
 	db.Close()
 	if err != nil {
-		m.r.t.Fatal(err)
+		m.r.T.Fatal(err)
 	}
 	// The next step's code is good for a minute at least.
 	typed := m.r.secretFile(totp.Code(m.key, totp.Step(time.Now())+1))
 	code, out := m.r.ask(append(args, "--staff", m.name, "--password-file", m.password, "--code-file", typed)...)
 	if code != 0 {
-		m.r.t.Fatalf("%q: %d %s", args, code, out)
+		m.r.T.Fatalf("%q: %d %s", args, code, out)
 	}
 	return out
 }
@@ -84,31 +84,31 @@ func (m *member) does(args ...string) string {
 // askSupport has the locked device open a case, and returns the conversation and the
 // case's number.
 func (r *rig) askSupport() (*conversation, string) {
-	r.t.Helper()
+	r.T.Helper()
 	c := r.begin("Unlock")
 	if err := c.choose("support"); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	if c.step() != "confirm" {
-		r.t.Fatalf("the flow is at %s", c.step())
+		r.T.Fatalf("the flow is at %s", c.step())
 	}
-	if err := c.submit(map[string]any{"confirm": true}); err != nil {
-		r.t.Fatal(err)
+	if err := c.Submit(map[string]any{"confirm": true}); err != nil {
+		r.T.Fatal(err)
 	}
-	number, _ := c.prompt()["case-number"].Value().(string)
+	number, _ := c.Prompt()["case-number"].Value().(string)
 	if c.step() != "offline-code" || len(number) != 11 {
-		r.t.Fatalf("the flow is at %s, the case is %q", c.step(), number)
+		r.T.Fatalf("the flow is at %s, the case is %q", c.step(), number)
 	}
 	return c, number
 }
 
 // helped has two members ask and approve.
 func (r *rig) helped(alice, bob *member, number, action string) {
-	r.t.Helper()
+	r.T.Helper()
 	for question, answer := range map[string]string{"account-id": r.demo.AccountID, "email": r.demo.Email} {
 		out := alice.does("support", "case", "ask", number, "--question", question, "--answer-file", r.secretFile(answer))
 		if !strings.Contains(out, "The answer is right") {
-			r.t.Fatal(out)
+			r.T.Fatal(out)
 		}
 	}
 	alice.does("support", "approve", number, "--for", action)
@@ -118,22 +118,22 @@ func (r *rig) helped(alice, bob *member, number, action string) {
 func TestSupportLetsAnOwnerInByACodeOrReleasesTheDevice(t *testing.T) {
 	r := newRig(t)
 	r.run("Link")
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 	alice, bob := r.member("alice"), r.member("bob")
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 
 	c, number := r.askSupport()
 	r.helped(alice, bob, number, "offline-code")
-	challenge := c.prompt()["challenge"].Value().(string)
+	challenge := c.Prompt()["challenge"].Value().(string)
 	typed := strings.TrimSpace(bob.does("device", "offline-code", id, challenge, "--case", number))
-	if err := c.submit(map[string]any{"code": []byte(typed)}); err != nil {
+	if err := c.Submit(map[string]any{"code": []byte(typed)}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantState("linked")
 	alice.does("support", "case", "close", number)
 
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 	_, number = r.askSupport()
 	r.helped(alice, bob, number, "release")

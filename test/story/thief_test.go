@@ -32,9 +32,9 @@ func TestAThiefWithThePartitionGetsNowhere(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			r := newRig(t, onPartition(scheme))
 			r.run("Link")
-			r.reset()
+			r.Reset()
 			r.wantState("locked factory-reset")
-			r.stopDaemon()
+			r.StopDaemon()
 			linked := r.store()
 			base := 0
 			if scheme == "pdb" {
@@ -67,33 +67,33 @@ func TestAThiefWithThePartitionGetsNowhere(t *testing.T) {
 				t.Log(c.name)
 				r.putStore(c.steal(bytes.Clone(linked)))
 				r.wipe()
-				r.startDaemon()
+				r.StartDaemon()
 				r.wantState(c.want)
-				_ = r.call("CheckIn") // the service says that the device is linked, or the answer is refused
-				if state := r.get("State").Value(); state != "locked" {
+				_ = r.Call("CheckIn") // the service says that the device is linked, or the answer is refused
+				if state := r.Property("State").Value(); state != "locked" {
 					t.Fatalf("after a check-in it is %v", state)
 				}
-				r.stopDaemon()
+				r.StopDaemon()
 			}
 			// The owner is not kept out by what the thief left.
 			r.putStore(make([]byte, len(linked)))
 			r.wipe()
-			r.startDaemon()
+			r.StartDaemon()
 			r.run("Unlock")
 			r.wantState("linked")
 			if scheme == "pdb" && !sealed(r.store()) {
 				t.Error("an Android would not take the partition")
 			}
-			r.reset()
+			r.Reset()
 			r.wantState("locked factory-reset")
 			// What a power cut between slot and digest leaves, the next start mends.
-			r.stopDaemon()
+			r.StopDaemon()
 			torn := r.store()
 			torn[0] ^= 1
 			r.putStore(torn)
-			r.startDaemon()
+			r.StartDaemon()
 			r.wantState("locked factory-reset")
-			r.stopDaemon()
+			r.StopDaemon()
 			if scheme == "pdb" && !sealed(r.store()) {
 				t.Error("the digest was not mended")
 			}

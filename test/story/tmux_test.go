@@ -22,23 +22,23 @@ type terminal struct {
 // openTerminal starts the screen on a terminal of the given size. vars are its
 // environment, such as TERM=vt220; tmux itself is not what is tested.
 func (r *rig) openTerminal(size string, vars []string, args ...string) *terminal {
-	r.t.Helper()
+	r.T.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
-		r.t.Skip("tmux is not installed: test/deps.sh test")
+		r.T.Skip("tmux is not installed: test/deps.sh test")
 	}
 	w, h, _ := strings.Cut(size, "x")
-	dir, err := os.MkdirTemp(r.dir, "tmux-")
+	dir, err := os.MkdirTemp(r.Dir, "tmux-")
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	tm := &terminal{r.t, filepath.Join(dir, "socket")}
-	command := append([]string{"env", "-i", "DBUS_SYSTEM_BUS_ADDRESS=" + r.bus.Address(), "LANG=C.UTF-8"}, vars...)
-	command = append(append(command, r.around...), filepath.Join(r.bin, "accountlock-firstboot"))
+	tm := &terminal{r.T, filepath.Join(dir, "socket")}
+	command := append([]string{"env", "-i", "DBUS_SYSTEM_BUS_ADDRESS=" + r.Bus.Address(), "LANG=C.UTF-8"}, vars...)
+	command = append(append(command, r.around...), filepath.Join(r.Bin, "accountlock-firstboot"))
 	command = append(command, args...)
 	// The exit code is what the terminal shows last; the terminal then stays.
 	script := strings.Join(command, " ") + "; echo; echo ended with $?; exec sleep 1000"
 	tm.tmux("-f", "/dev/null", "new-session", "-d", "-x", w, "-y", h, script)
-	r.t.Cleanup(func() { _ = exec.Command("tmux", "-S", tm.socket, "kill-server").Run() })
+	r.T.Cleanup(func() { _ = exec.Command("tmux", "-S", tm.socket, "kill-server").Run() })
 	return tm
 }
 

@@ -25,7 +25,7 @@ import (
 // withTPM gives the device a TPM, a process of its own.
 func withTPM(mode string) option {
 	return func(r *rig) []bus.Option {
-		r.chip = tpmtest.Start(r.t)
+		r.chip = tpmtest.Start(r.T)
 		r.tpm = tpmSection(mode, r.chip)
 		return nil
 	}
@@ -37,55 +37,55 @@ func tpmSection(mode string, m *tpmtest.TPM) string {
 
 // useTPM changes the daemon's configuration; it counts from the next start.
 func (r *rig) useTPM(section string) {
-	r.t.Helper()
+	r.T.Helper()
 	r.tpm = section
 	r.writeConfig()
 }
 
 func (r *rig) store() []byte {
-	r.t.Helper()
-	raw, err := os.ReadFile(r.path("kept/record"))
+	r.T.Helper()
+	raw, err := os.ReadFile(r.Path("kept/record"))
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return raw
 }
 
 func (r *rig) putStore(content []byte) {
-	r.t.Helper()
-	if err := os.WriteFile(r.path("kept/record"), content, 0o600); err != nil {
-		r.t.Fatal(err)
+	r.T.Helper()
+	if err := os.WriteFile(r.Path("kept/record"), content, 0o600); err != nil {
+		r.T.Fatal(err)
 	}
 }
 
 // wantGate compares what the gate decides.
 func (r *rig) wantGate(want, rule string) {
-	r.t.Helper()
-	cmd := exec.Command(filepath.Join(r.bin, "accountlock-gate"), "--decide", "--config", r.path("accountlockd.toml"))
+	r.T.Helper()
+	cmd := exec.Command(filepath.Join(r.Bin, "accountlock-gate"), "--decide", "--config", r.Path("accountlockd.toml"))
 	out, _ := cmd.Output()
 	lines := strings.SplitN(string(out), "\n", 3)
 	if lines[0] != want || !strings.Contains(lines[1], rule) {
-		r.t.Errorf("the gate says %q, want %s by %q", out, want, rule)
+		r.T.Errorf("the gate says %q, want %s by %q", out, want, rule)
 	}
 }
 
 // wipe is a factory reset of a device that is switched off.
 func (r *rig) wipe() {
-	r.t.Helper()
-	if err := os.RemoveAll(r.path("wiped")); err != nil {
-		r.t.Fatal(err)
+	r.T.Helper()
+	if err := os.RemoveAll(r.Path("wiped")); err != nil {
+		r.T.Fatal(err)
 	}
 }
 
 // explain returns the details of one line of Explain.
 func (r *rig) explain(name string) map[string]string {
-	r.t.Helper()
+	r.T.Helper()
 	var facts []struct {
 		Name, Source string
 		Details      map[string]dbus.Variant
 	}
-	if err := r.call("Explain").Store(&facts); err != nil {
-		r.t.Fatal(err)
+	if err := r.Call("Explain").Store(&facts); err != nil {
+		r.T.Fatal(err)
 	}
 	for _, f := range facts {
 		if f.Name == name {
@@ -96,19 +96,19 @@ func (r *rig) explain(name string) map[string]string {
 			return out
 		}
 	}
-	r.t.Fatalf("Explain has no %s: %v", name, facts)
+	r.T.Fatalf("Explain has no %s: %v", name, facts)
 	return nil
 }
 
 func (r *rig) tier() string {
-	r.t.Helper()
-	p := r.bus.Run(r.t, exec.Command(filepath.Join(r.bin, "accountlockctl"), "doctor"))
+	r.T.Helper()
+	p := r.Bus.Run(r.T, exec.Command(filepath.Join(r.Bin, "accountlockctl"), "doctor"))
 	for line := range strings.Lines(string(p.Output())) {
 		if strings.Contains(line, "tier") {
 			return line
 		}
 	}
-	r.t.Fatalf("doctor names no tier:\n%s", p.Output())
+	r.T.Fatalf("doctor names no tier:\n%s", p.Output())
 	return ""
 }
 
@@ -126,31 +126,31 @@ func TestADevicesLifeWithATPM(t *testing.T) {
 	if line := r.tier(); !strings.Contains(line, "Tier 1") {
 		t.Errorf("doctor says %q", line)
 	}
-	if shown := r.admin("device", "show", r.get("DeviceId").Value().(string), "--json"); !strings.Contains(shown, `"proven": true`) {
+	if shown := r.admin("device", "show", r.Property("DeviceId").Value().(string), "--json"); !strings.Contains(shown, `"proven": true`) {
 		t.Errorf("the account service shows %s", shown)
 	}
 	r.chip.Reboot()
 	r.chip.ExtendPCRs()
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
 	r.run("Unlock")
 	r.run("SignOut")
-	r.reset()
+	r.Reset()
 	r.wantState("signed-out")
 	r.run("Link")
-	id := r.get("DeviceId").Value().(string)
+	id := r.Property("DeviceId").Value().(string)
 	r.admin("device", "lost", id)
-	if err := r.call("CheckIn").Err; err != nil {
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
-	r.killDaemon()
-	r.startDaemon()
+	r.KillDaemon()
+	r.StartDaemon()
 	r.wantState("locked lost")
 	r.run("Unlock")
 	r.run("Unlink")
-	r.reset()
+	r.Reset()
 	r.wantState("unlinked")
-	if got := r.get("DeviceId").Value().(string); got != id {
+	if got := r.Property("DeviceId").Value().(string); got != id {
 		t.Errorf("the device ID changed from %s to %s", id, got)
 	}
 }
@@ -202,16 +202,16 @@ func TestAThiefAtTheRecordOrTheTPMOfALinkedDevice(t *testing.T) {
 		{"and on again", auto, func() {}, "no MAC", nil, false},
 	} {
 		ok := t.Run(c.name, func(t *testing.T) {
-			r.stopDaemon()
+			r.StopDaemon()
 			r.stopServer()
 			r.wipe()
 			r.useTPM(c.mode)
 			c.do()
 			r.wantGate("locked record-damaged", c.rule)
-			r.startDaemon()
+			r.StartDaemon()
 			r.wantState("locked record-damaged")
-			r.wantError(r.call("CheckIn").Err, "ServiceUnavailable")
-			if got := strings.Join(r.begin("Unlock").get("Methods").Value().([]string), " "); strings.Contains(got, "code") {
+			r.wantError(r.Call("CheckIn").Err, "ServiceUnavailable")
+			if got := strings.Join(r.begin("Unlock").Property("Methods").Value().([]string), " "); strings.Contains(got, "code") {
 				t.Errorf("the ways open are %q", got)
 			}
 			r.startServer()
@@ -237,7 +237,7 @@ func TestAThiefAtTheRecordOrTheTPMOfALinkedDevice(t *testing.T) {
 		}
 	}
 	// In mode auto whoever can hide the TPM is held at tier 0, as documented.
-	r.stopDaemon()
+	r.StopDaemon()
 	r.stopServer()
 	r.chip.Off()
 	r.wipe()
@@ -304,13 +304,13 @@ func TestARecordOfBeforeTheTPMIsBoundByTheServicesWord(t *testing.T) {
 	chip := tpmtest.Start(t)
 	r.run("Link")
 	r.stopServer()
-	r.stopDaemon()
+	r.StopDaemon()
 	r.useTPM(tpmSection("auto", chip))
 	r.wantGate("locked record-damaged", "not bound")
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("locked record-damaged")
 	r.startServer()
-	if err := r.call("CheckIn").Err; err != nil {
+	if err := r.Call("CheckIn").Err; err != nil {
 		t.Fatal(err)
 	}
 	r.wantState("linked")
@@ -320,17 +320,17 @@ func TestARecordOfBeforeTheTPMIsBoundByTheServicesWord(t *testing.T) {
 	}
 	// The recovery code could have been written into the record by anybody.
 	r.stopServer()
-	r.reset()
+	r.Reset()
 	r.wantState("locked factory-reset")
-	if got := strings.Join(r.begin("Unlock").get("Methods").Value().([]string), " "); got != "password approve recover" {
+	if got := strings.Join(r.begin("Unlock").Property("Methods").Value().([]string), " "); got != "password approve recover" {
 		t.Errorf("the ways open are %q", got)
 	}
 	r.startServer()
 	r.run("Unlock")
 
 	// After a reset the service's word alone does not open it, and the password does.
-	r.stopDaemon()
-	s, err := record.Open("file:" + r.path("kept/record"))
+	r.StopDaemon()
+	s, err := record.Open("file:" + r.Path("kept/record"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestARecordOfBeforeTheTPMIsBoundByTheServicesWord(t *testing.T) {
 	chip.Clear()
 	r.putStore(forgedFor(t, link))
 	r.wipe()
-	r.startDaemon()
+	r.StartDaemon()
 	r.wantState("locked record-damaged")
 	r.run("Unlock")
 	r.restart()
@@ -368,10 +368,10 @@ func forgedFor(t *testing.T, link string) []byte {
 // first boot without a network; one that was linked and erased does not.
 func TestACounterThatWasNeverAdvancedOpensANewDeviceWithoutANetwork(t *testing.T) {
 	r := newRig(t, withTPM("require"))
-	r.stopDaemon()
+	r.StopDaemon()
 	r.stopServer()
 	r.wipe()
-	if err := os.Remove(r.path("kept/record")); err != nil && !os.IsNotExist(err) {
+	if err := os.Remove(r.Path("kept/record")); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	r.wantGate("locked record-missing", "there was a record")

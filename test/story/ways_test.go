@@ -22,10 +22,10 @@ import (
 // suspect has so many wrong sign-ins come from this address that the next one takes
 // a check.
 func (r *rig) suspect() {
-	r.t.Helper()
-	pem, err := os.ReadFile(r.path("service/ca.pem"))
+	r.T.Helper()
+	pem, err := os.ReadFile(r.Path("service/ca.pem"))
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
@@ -33,15 +33,15 @@ func (r *rig) suspect() {
 	defer c.CloseIdleConnections()
 	for n := range 20 {
 		form := url.Values{"identifier": {fmt.Sprintf("nobody%d@example.org", n)}, "password": {"a guess"}}
-		q, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.portal()+"/sign-in", strings.NewReader(form.Encode()))
+		q, err := http.NewRequestWithContext(r.T.Context(), http.MethodPost, r.portal()+"/sign-in", strings.NewReader(form.Encode()))
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		q.Header.Set("Origin", r.portal())
 		resp, err := c.Do(q)
 		if err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 		_ = resp.Body.Close()
 	}
@@ -90,17 +90,17 @@ func TestAScreenSolvesTheCheckItself(t *testing.T) {
 
 // withStick gives the screens a folder where sticks are mounted, and returns it.
 func withStick(r *rig) string {
-	r.t.Helper()
-	bus.NeedRoot(r.t, "a mount of its own")
-	stick := r.path("media/stick")
+	r.T.Helper()
+	bus.NeedRoot(r.T, "a mount of its own")
+	stick := r.Path("media/stick")
 	if err := os.MkdirAll(stick, 0o755); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	script := "mount --bind " + r.path("media") + " /media\nexec \"$@\"\n"
-	if err := os.WriteFile(r.path("mounted.sh"), []byte(script), 0o600); err != nil {
-		r.t.Fatal(err)
+	script := "mount --bind " + r.Path("media") + " /media\nexec \"$@\"\n"
+	if err := os.WriteFile(r.Path("mounted.sh"), []byte(script), 0o600); err != nil {
+		r.T.Fatal(err)
 	}
-	r.around = []string{"unshare", "-m", "sh", "-e", r.path("mounted.sh")}
+	r.around = []string{"unshare", "-m", "sh", "-e", r.Path("mounted.sh")}
 	return stick
 }
 
@@ -108,20 +108,20 @@ var tenDigits = regexp.MustCompile(`\b\d{10}\b`)
 
 // ticket puts a file with the account service's ticket for a challenge on the stick.
 func (r *rig) ticket(stick, challenge string) {
-	r.t.Helper()
-	code, ticket := r.ask("device", "ticket", r.get("DeviceId").Value().(string), challenge)
+	r.T.Helper()
+	code, ticket := r.ask("device", "ticket", r.Property("DeviceId").Value().(string), challenge)
 	if code != 0 {
-		r.t.Fatalf("%d %s", code, ticket)
+		r.T.Fatalf("%d %s", code, ticket)
 	}
 	if err := os.WriteFile(filepath.Join(stick, "notes.txt"), []byte("no ticket at all"), 0o600); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
-	part := r.path("ticket.part")
+	part := r.Path("ticket.part")
 	if err := os.WriteFile(part, []byte(ticket+"\n"), 0o600); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	if err := os.Rename(part, filepath.Join(stick, "ticket.txt")); err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestATicketOnAStickOpensTheDeviceThroughTheScreen(t *testing.T) {
 		r := locked(t)
 		stick := withStick(r)
 		kiosk, address := r.openKiosk()
-		said := r.path("said")
+		said := r.Path("said")
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -224,7 +224,7 @@ func TestAForgottenPasswordIsRecoveredOnTheScreen(t *testing.T) {
 		t.Parallel()
 		r := locked(t, forgetful(4*time.Second))
 		kiosk, address := r.openKiosk()
-		said, code := r.path("said"), r.path("code")
+		said, code := r.Path("said"), r.Path("code")
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
