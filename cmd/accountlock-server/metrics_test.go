@@ -15,7 +15,7 @@ import (
 
 var monitored = regexp.MustCompile(`msg="serving figures" at=(\S+)`)
 
-func TestFiguresAreServedWhereTheConfigurationSaysAlone(t *testing.T) {
+func TestFiguresAreServedAtTheirOwnAddressAloneWhereThereIsOne(t *testing.T) {
 	dir := t.TempDir()
 	selfSigned(t, filepath.Join(dir, "server.pem"), filepath.Join(dir, "server.key"))
 	base := `listen = "127.0.0.1:0"
@@ -26,8 +26,8 @@ keys = { directory = "keys" }
 mail = { outbox = "outbox" }
 database = { path = "accounts.db" }
 `
-	c := apitest.Client(read(t, dir, "server.pem"))
-	for name, more := range map[string]string{"none": "", "of their own": "metrics = { listen = \"127.0.0.1:0\" }\n"} {
+	for name, more := range map[string]string{"beside the API": "", "of their own": "metrics = { listen = \"127.0.0.1:0\" }\n"} {
+		c := apitest.Client(read(t, dir, "server.pem"))
 		config := filepath.Join(dir, "server.toml")
 		write(t, config, base+more)
 		if _, errs, code := runTo(t, "migrate", "--config", config); code != 0 {
@@ -35,20 +35,22 @@ database = { path = "accounts.db" }
 		}
 		p := start(t, "serve", "--config", config)
 		eventually(t, "the address it listens on", func() bool { return listening.MatchString(p.out.String()) })
-		if status, _ := ask(t, c, "https://"+listening.FindStringSubmatch(p.out.String())[1]+"/metrics"); status != http.StatusNotFound {
-			t.Errorf("%s: everybody reads the figures: %d", name, status)
-		}
+		api := "https://" + listening.FindStringSubmatch(p.out.String())[1]
 		if more != "" {
-			eventually(t, "the address of the figures", func() bool { return monitored.MatchString(p.out.String()) })
-			if status, body := ask(t, &http.Client{}, "http://"+monitored.FindStringSubmatch(p.out.String())[1]+"/metrics"); status != http.StatusOK || !strings.Contains(body, "accountlock_requests_total") {
-				t.Errorf("monitoring gets %d %s", status, body)
+			if status, _ := ask(t, c, api+"/metrics"); status != http.StatusNotFound {
+				t.Errorf("everybody reads the figures: %d", status)
 			}
+			eventually(t, "the address of the figures", func() bool { return monitored.MatchString(p.out.String()) })
+			c, api = &http.Client{}, "http://"+monitored.FindStringSubmatch(p.out.String())[1]
+			if status, _ := ask(t, c, api+"/v1/keys"); status != http.StatusNotFound {
+				t.Errorf("the API is beside the figures: %d", status)
+			}
+		}
+		if status, body := ask(t, c, api+"/metrics"); status != http.StatusOK || !strings.Contains(body, "accountlock_requests_in_flight") {
+			t.Errorf("%s: monitoring gets %d %s", name, status, body)
 		}
 		if code := p.stop(t); code != 0 {
 			t.Errorf("%s: it ended with %d\n%s", name, code, p.out)
-		}
-		if more == "" && strings.Contains(p.out.String(), "figures") {
-			t.Errorf("without an address: %s", p.out)
 		}
 	}
 }
@@ -65,12 +67,4 @@ func ask(t *testing.T, c *http.Client, url string) (int, string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
-}
-
-func TestADevelopersServiceShowsItsFigures(t *testing.T) {
-	dir := t.TempDir()
-	p := start(t, "dev", "--listen", "127.0.0.1:0", "--data", dir)
-	if status, body := ask(t, apitest.Client(read(t, dir, "ca.pem")), p.url+"/metrics"); status != http.StatusOK || !strings.Contains(body, "accountlock_requests_in_flight") {
-		t.Errorf("got %d %s", status, body)
-	}
 }

@@ -78,7 +78,6 @@ func demoConfig(dir, address string) (config.Config, error) {
 	c.Keys.Directory = filepath.Join(dir, "keys")
 	c.Mail.Outbox = filepath.Join(dir, "outbox")
 	c.SupportWait = 0 // nobody is there to object
-	c.Metrics.BesideAPI = true
 	c.Support = []config.Contact{{Kind: "email", Label: "Demo support", Address: "support@example.org"}}
 	return c, c.Check()
 }

@@ -205,7 +205,7 @@ func (s *service) server() (*httpapi.Server, error) {
 	return httpapi.New(httpapi.Config{
 		DB: s.db, Devices: s.devices, Attest: s.attest, Flows: s.flows, Keys: s.keys, Notices: s.notices, Cases: s.cases,
 		Secret: s.secret.Reveal(), Log: s.log, Support: s.cfg.Contacts(), Trusted: proxies,
-		Portal: pages, Figures: s.cfg.Metrics.BesideAPI, Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
+		Portal: pages, FiguresApart: s.cfg.Metrics.Listen != "", Sweep: func(ctx context.Context) error { return errors.Join(s.sweep(ctx), pages.Sweep(ctx)) },
 	}), nil
 }
 

@@ -72,11 +72,9 @@ type Config struct {
 
 // Metrics says where the server's figures are served.
 type Metrics struct {
-	// Listen is a TCP address of their own, in plain HTTP; empty, the default, is nowhere.
+	// Listen is a TCP address of their own, in plain HTTP; empty, the default, is beside
+	// the API.
 	Listen string `toml:"listen"`
-	// BesideAPI serves them under the API's own address. It is of `dev` alone: the file
-	// cannot say it.
-	BesideAPI bool `toml:"-"`
 }
 
 // TLS names the server's certificate chain and its key, both PEM.

@@ -48,7 +48,7 @@ func (s *Server) observed(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		found := &seen{}
-		if _, found.route = mux.Handler(r); found.route == metricsRoute && !s.figures {
+		if _, found.route = mux.Handler(r); found.route == metricsRoute && s.figuresApart {
 			found.route = "" // they are for operators, at an address of their own
 		}
 		r = r.WithContext(context.WithValue(r.Context(), seenKey{}, found))

@@ -81,8 +81,8 @@ type Config struct {
 	Trusted []netip.Prefix
 	// Portal serves the pages for people, if set.
 	Portal Portal
-	// Figures serves the metrics beside the API, to everybody; Metrics has them in any case.
-	Figures bool
+	// FiguresApart keeps the metrics off the API's address; ServeMetrics has them.
+	FiguresApart bool
 	// Sweep removes what has run out elsewhere; it is called each minute.
 	Sweep func(context.Context) error
 	// Now is the time of day; time.Now by default. It dates nonces too.
@@ -91,23 +91,23 @@ type Config struct {
 
 // Server answers the account API. It is safe for concurrent use.
 type Server struct {
-	db       DB
-	devices  *device.Registry
-	attest   *attest.Verifier
-	flows    *flow.Service
-	keys     *keys.Ring
-	notices  Notices
-	cases    Cases
-	support  []Contact
-	trusted  []netip.Prefix
-	log      *slog.Logger
-	clock    func() time.Time
-	nonces   *Nonces
-	requests *requests
-	metrics  *metrics
-	sweep    func(context.Context) error
-	portal   Portal
-	figures  bool
+	db           DB
+	devices      *device.Registry
+	attest       *attest.Verifier
+	flows        *flow.Service
+	keys         *keys.Ring
+	notices      Notices
+	cases        Cases
+	support      []Contact
+	trusted      []netip.Prefix
+	log          *slog.Logger
+	clock        func() time.Time
+	nonces       *Nonces
+	requests     *requests
+	metrics      *metrics
+	sweep        func(context.Context) error
+	portal       Portal
+	figuresApart bool
 	// slots are the signed requests being worked on.
 	slots    chan struct{}
 	seen     sightings
@@ -128,7 +128,7 @@ func New(cfg Config) *Server {
 		requests: newRequests(cfg.DB, cfg.Secret, cfg.Now, func(err error) {
 			cfg.Log.Warn("cannot keep an answer", "error", err)
 		}),
-		metrics: newMetrics(), sweep: cfg.Sweep, portal: cfg.Portal, figures: cfg.Figures, slots: make(chan struct{}, maxAtOnce),
+		metrics: newMetrics(), sweep: cfg.Sweep, portal: cfg.Portal, figuresApart: cfg.FiguresApart, slots: make(chan struct{}, maxAtOnce),
 	}
 	mux := http.NewServeMux()
 	strict := stub.NewStrictHandlerWithOptions(handlers{s}, nil, stub.StrictHTTPServerOptions{
