@@ -102,7 +102,7 @@ func keeps(query string) bool {
 	query = strings.TrimLeft(query, " \t\n")
 	word, _, _ := strings.Cut(query, " ")
 	switch word {
-	case "SELECT", "INSERT", "UPDATE", "DELETE":
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "WITH":
 		// A second statement behind it would be left out.
 		return !strings.Contains(query, ";")
 	}

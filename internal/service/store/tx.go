@@ -37,13 +37,13 @@ type engine interface {
 //
 // fn must not call Tx: SQLite's one writing connection is taken.
 func (db *DB) Tx(ctx context.Context, fn func(*sql.Tx) error) error {
-	return db.retry(ctx, db.write, true, fn)
+	return db.retry(ctx, func() (bool, error) { return db.run(ctx, db.write, true, fn) })
 }
 
 // Read runs fn in a transaction that sees one state of the database and cannot
 // change it. Errors are as with Tx.
 func (db *DB) Read(ctx context.Context, fn func(*sql.Tx) error) error {
-	return db.retry(ctx, db.read, false, fn)
+	return db.retry(ctx, func() (bool, error) { return db.run(ctx, db.read, false, fn) })
 }
 
 func (db *DB) run(ctx context.Context, pool *sql.DB, writes bool, fn func(*sql.Tx) error) (committing bool, err error) {
@@ -63,9 +63,9 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, writes bool, fn func(*sql.T
 	return false, nil
 }
 
-func (db *DB) retry(ctx context.Context, pool *sql.DB, writes bool, fn func(*sql.Tx) error) error {
+func (db *DB) retry(ctx context.Context, run func() (committing bool, err error)) error {
 	for n := 1; ; n++ {
-		committing, err := db.run(ctx, pool, writes, fn)
+		committing, err := run()
 		if err == nil {
 			return nil
 		}
