@@ -31,6 +31,8 @@ type Device struct {
 	URL  string
 	HTTP *http.Client
 	Key  crypto.Signer
+	// Name is what the key is known by, if it is not its thumbprint.
+	Name string
 	// ID is the device ID, once enrolled.
 	ID string
 	// Nonce is the server's, to sign the next request with.
@@ -69,8 +71,11 @@ func (d *Device) Clone() *Device {
 	return &out
 }
 
-// KeyID is the thumbprint of the device's key.
+// KeyID is the thumbprint of the device's key, or its Name.
 func (d *Device) KeyID() string {
+	if d.Name != "" {
+		return d.Name
+	}
 	return accountapi.Thumbprint(d.Key.Public())
 }
 

@@ -149,13 +149,6 @@ func givesTheFirstAnswerAgain(p *probe) {
 	if second.status != first.status || !bytes.Equal(second.body, first.body) {
 		p.failf("the same request with the same Idempotency-Key was answered with %s and another body: it was done twice", second.said())
 	}
-	nonce := accountapi.StatementRequest{Nonce: newNonce()}
-	key = rand.Text()
-	first = d.call(http.MethodPost, "/v1/devices/"+d.id+"/statement", key, nonce)
-	second = d.call(http.MethodPost, "/v1/devices/"+d.id+"/statement", key, nonce)
-	if !bytes.Equal(second.body, first.body) {
-		p.failf("the same question with the same Idempotency-Key got another statement")
-	}
 }
 
 func refusesAKeyForSomethingElse(p *probe) {
@@ -166,11 +159,12 @@ func refusesAKeyForSomethingElse(p *probe) {
 	}
 	p.want(ask(), http.StatusOK, "", "the beginning of a link")
 	p.want(ask(), http.StatusUnprocessableEntity, fault.InvalidArgument, "another body under the same Idempotency-Key")
-	a := d.call(http.MethodPost, "/v1/devices/"+d.id+"/statement", key, accountapi.StatementRequest{Nonce: newNonce()})
+	events := accountapi.EventsRequest{Events: []accountapi.DeviceEvent{{Kind: accountapi.DeviceEventKindStarted, Time: 1}}}
+	a := d.call(http.MethodPost, "/v1/devices/"+d.id+"/events", key, events)
 	p.want(a, http.StatusUnprocessableEntity, fault.InvalidArgument, "another path under the same Idempotency-Key")
 	other := p.device()
-	a = other.call(http.MethodPost, "/v1/devices/"+other.id+"/statement", key, accountapi.StatementRequest{Nonce: newNonce()})
-	p.want(a, http.StatusOK, "", "the same Idempotency-Key of another device")
+	begin := accountapi.BeginRequest{Kind: accountapi.FlowKindLink, DeviceId: other.id, Nonce: newNonce()}
+	p.want(other.call(http.MethodPost, "/v1/flows", key, begin), http.StatusOK, "", "the same Idempotency-Key of another device")
 }
 
 func wantsAKey(p *probe) {

@@ -164,19 +164,10 @@ func (r *Registry) CommitLink(ctx context.Context, tx *sql.Tx, deviceID, linkID,
 	if err := exec(ctx, tx, `UPDATE devices SET link_id = $1 WHERE id = $2`, l.ID, deviceID); err != nil {
 		return Link{}, fmt.Errorf("cannot commit a link: %w", err)
 	}
-	if err := proveLink(ctx, tx, deviceID, l.ID, keyID); err != nil {
-		return Link{}, fmt.Errorf("cannot commit a link: %w", err)
-	}
-	if err := r.promote(ctx, tx, deviceID, keyID); err != nil {
+	if err := r.promote(ctx, tx, deviceID, l.ID, keyID); err != nil {
 		return Link{}, fmt.Errorf("cannot give the device its new key: %w", err)
 	}
 	return l, nil
-}
-
-// proveLink makes the link that of a proven device, if the key is one's.
-func proveLink(ctx context.Context, tx *sql.Tx, deviceID, linkID, keyID string) error {
-	return exec(ctx, tx, `UPDATE links SET proven = 1 WHERE id = $1 AND EXISTS
-(SELECT 1 FROM device_keys WHERE device_id = $2 AND key_id = $3 AND proof <> '')`, linkID, deviceID, keyID)
 }
 
 func (r *Registry) supersede(ctx context.Context, tx *sql.Tx, old Link, by string) error {
@@ -201,10 +192,7 @@ func (r *Registry) UnlockLink(ctx context.Context, tx *sql.Tx, deviceID, linkID,
 	if err != nil {
 		return Link{}, err
 	}
-	if err := proveLink(ctx, tx, deviceID, l.ID, keyID); err != nil {
-		return Link{}, fmt.Errorf("cannot note an unlock: %w", err)
-	}
-	if err := r.promote(ctx, tx, deviceID, keyID); err != nil {
+	if err := r.promote(ctx, tx, deviceID, l.ID, keyID); err != nil {
 		return Link{}, fmt.Errorf("cannot give the device its new key: %w", err)
 	}
 	return l, nil

@@ -219,21 +219,33 @@ VALUES ($1, $2, $3, $4) ON CONFLICT (source, digest) DO NOTHING`, id.Source, id.
 }
 
 // promote makes a pending key the device's, with what it was enrolled with, and
-// drops every other key. For the active key it does nothing.
-func (r *Registry) promote(ctx context.Context, tx *sql.Tx, deviceID, keyID string) error {
-	var status, enrolled string
-	err := tx.QueryRowContext(ctx, `SELECT status, identities FROM device_keys WHERE device_id = $1 AND key_id = $2`,
-		deviceID, keyID).Scan(&status, &enrolled)
+// drops every other key. The link becomes that of a proven device, if the key is one's.
+func (r *Registry) promote(ctx context.Context, tx *sql.Tx, deviceID, linkID, keyID string) error {
+	var (
+		status, enrolled, proof string
+		keys                    int64
+	)
+	err := tx.QueryRowContext(ctx, `SELECT status, identities, proof, (SELECT COUNT(*) FROM device_keys WHERE device_id = $1)
+FROM device_keys WHERE device_id = $1 AND key_id = $2`, deviceID, keyID).Scan(&status, &enrolled, &proof, &keys)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fault.New(fault.DeviceUnknown, nil)
 	}
 	if err != nil {
 		return err
 	}
-	// The owner has spoken through this key: the others are strangers'.
-	err = exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND key_id <> $2`, deviceID, keyID)
-	if err != nil || KeyStatus(status) == Active {
-		return err
+	if proof != "" {
+		if err := exec(ctx, tx, `UPDATE links SET proven = 1 WHERE id = $1`, linkID); err != nil {
+			return err
+		}
+	}
+	if keys > 1 {
+		// The owner has spoken through this key: the others are strangers'.
+		if err := exec(ctx, tx, `DELETE FROM device_keys WHERE device_id = $1 AND key_id <> $2`, deviceID, keyID); err != nil {
+			return err
+		}
+	}
+	if KeyStatus(status) == Active {
+		return nil
 	}
 	err = exec(ctx, tx, `UPDATE device_keys SET status = 'active', identities = '' WHERE device_id = $1 AND key_id = $2`, deviceID, keyID)
 	if err != nil {

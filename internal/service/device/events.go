@@ -53,18 +53,16 @@ func (r *Registry) Report(ctx context.Context, deviceID, batch string, events []
 // note appends events to a device's list within a transaction.
 func (r *Registry) note(ctx context.Context, tx *sql.Tx, deviceID, batch string, events ...noted) error {
 	var last int64
-	err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(number), 0) FROM device_events WHERE device_id = $1`, deviceID).Scan(&last)
-	if err != nil {
-		return fmt.Errorf("cannot note an event: %w", err)
-	}
-	now := r.now().UnixMilli()
 	for _, e := range events {
-		last++
-		err := exec(ctx, tx, `INSERT INTO device_events (device_id, number, kind, detail, happened_at, noted_at, batch)
-VALUES ($1, $2, $3, $4, $5, $6, $7)`, deviceID, last, e.kind, e.detail, e.at, now, batch)
+		err := tx.QueryRowContext(ctx, `INSERT INTO device_events (device_id, number, kind, detail, happened_at, noted_at, batch)
+VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM device_events WHERE device_id = $1), $2, $3, $4, $5, $6) RETURNING number`,
+			deviceID, e.kind, e.detail, e.at, r.now().UnixMilli(), batch).Scan(&last)
 		if err != nil {
 			return fmt.Errorf("cannot note an event: %w", err)
 		}
+	}
+	if last <= maxEvents {
+		return nil
 	}
 	if err := exec(ctx, tx, `DELETE FROM device_events WHERE device_id = $1 AND number <= $2`, deviceID, last-maxEvents); err != nil {
 		return fmt.Errorf("cannot drop old events: %w", err)

@@ -7,14 +7,11 @@ import (
 	"crypto"
 	"crypto/rand"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
-	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -22,8 +19,8 @@ import (
 type DB interface {
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	Read(ctx context.Context, fn func(*sql.Tx) error) error
-	// PrepareRead parses a query that is asked often.
-	PrepareRead(ctx context.Context, query string) (*sql.Stmt, error)
+	// Select asks one query outside a transaction: row is called for each row, after begin.
+	Select(ctx context.Context, query string, args []any, begin func(), row func(*sql.Rows) error) error
 }
 
 // Registry is the account service's devices. It is safe for concurrent use and
@@ -33,16 +30,13 @@ type Registry struct {
 	notices Notices
 	now     func() time.Time
 	random  io.Reader
-
-	// callers is callerQuery, prepared when it is first asked.
-	mu      sync.Mutex
-	callers *sql.Stmt
+	callers callers
 }
 
 // New returns the devices in db. Owners are told of changes through notices; now
 // tells the time.
 func New(db DB, notices Notices, now func() time.Time) *Registry {
-	return &Registry{db: db, notices: notices, now: now, random: rand.Reader}
+	return &Registry{db: db, notices: notices, now: now, random: rand.Reader, callers: callers{db: db}}
 }
 
 // Caller is a device that has signed a request, with its newest link.
@@ -85,61 +79,10 @@ func (r *linkRow) link(deviceID string) Link {
 	return l
 }
 
-const callerQuery = `SELECT k.public, k.status, d.seen_at, ` + linkColumns + `
-FROM device_keys k JOIN devices d ON d.id = k.device_id LEFT JOIN links l ON l.id = d.link_id
-WHERE k.device_id = $1 AND k.key_id = $2`
-
 // Caller returns the device with its key of the given ID. A device that is not
 // known, or not by this key, is fault.DeviceUnknown: it has to enrol.
 func (r *Registry) Caller(ctx context.Context, deviceID, keyID string) (Caller, error) {
-	query, err := r.callerStatement(ctx)
-	if err != nil {
-		return Caller{}, fmt.Errorf("cannot look up a device: %w", err)
-	}
-	c := Caller{DeviceID: deviceID, KeyID: keyID}
-	err = scanCaller(query.QueryRowContext(ctx, deviceID, keyID), &c)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Caller{}, fault.New(fault.DeviceUnknown, nil)
-	}
-	if err != nil {
-		return Caller{}, fmt.Errorf("cannot look up a device: %w", err)
-	}
-	return c, nil
-}
-
-// callerStatement is the query of every statement that the service signs.
-func (r *Registry) callerStatement(ctx context.Context) (*sql.Stmt, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.callers == nil {
-		s, err := r.db.PrepareRead(ctx, callerQuery)
-		if err != nil {
-			return nil, err
-		}
-		r.callers = s
-	}
-	return r.callers, nil
-}
-
-func scanCaller(row *sql.Row, c *Caller) error {
-	var (
-		public, status string
-		seen           int64
-		link           linkRow
-	)
-	if err := row.Scan(append([]any{&public, &status, &seen}, link.into()...)...); err != nil {
-		return err
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(public)
-	if err != nil {
-		return errors.New("the device's key in the database is damaged")
-	}
-	key, err := accountapi.ParseKey(raw)
-	if err != nil {
-		return fmt.Errorf("the device's key in the database is damaged: %w", err)
-	}
-	c.Public, c.KeyStatus, c.Link, c.SeenAt = key, KeyStatus(status), link.link(c.DeviceID), time.UnixMilli(seen)
-	return nil
+	return r.callers.find(ctx, deviceID, keyID)
 }
 
 // NewestLink returns, within a transaction, the device's newest link; the zero

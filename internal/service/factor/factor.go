@@ -69,6 +69,8 @@ func (w Ways) Any() bool { return w.App || w.Passkey }
 type DB interface {
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	Read(ctx context.Context, fn func(*sql.Tx) error) error
+	// SelectRow asks for one row outside a transaction; none is sql.ErrNoRows.
+	SelectRow(ctx context.Context, query string, args []any, into ...any) error
 }
 
 // Limits bounds wrong codes, as *account.Service does it together with the wrong ones
@@ -158,10 +160,8 @@ func (s *Service) List(ctx context.Context, owner string) (out []Factor, spare i
 // Ways returns what an owner can answer by.
 func (s *Service) Ways(ctx context.Context, owner string) (Ways, error) {
 	var apps, passkeys int64
-	err := s.DB.Read(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN kind = 'app' THEN 1 END), COUNT(CASE WHEN kind = 'passkey' THEN 1 END)
-FROM factors WHERE owner = $1`, owner).Scan(&apps, &passkeys)
-	})
+	err := s.DB.SelectRow(ctx, `SELECT COUNT(CASE WHEN kind = 'app' THEN 1 END), COUNT(CASE WHEN kind = 'passkey' THEN 1 END)
+FROM factors WHERE owner = $1`, []any{owner}, &apps, &passkeys)
 	return Ways{App: apps > 0, Passkey: passkeys > 0}, wrap("read an owner's factors", err)
 }
 

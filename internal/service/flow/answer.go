@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -52,15 +53,6 @@ func (s *Service) Answer(ctx context.Context, req Request) (accountapi.FlowStep,
 
 // maxTries bounds how often an answer is taken in anew that another one overtook.
 const maxTries = 3
-
-func (s *Service) read(ctx context.Context, id string) (Flow, error) {
-	var f Flow
-	err := s.db.Read(ctx, func(tx *sql.Tx) (err error) {
-		f, err = load(ctx, tx, id, s.now())
-		return err
-	})
-	return f, err
-}
 
 func (s *Service) answer(ctx context.Context, f Flow, req Request) (accountapi.FlowStep, error) {
 	if f.answerKey != "" && f.answerKey == req.Key {
@@ -395,12 +387,13 @@ func (s *Service) store(ctx context.Context, f Flow, key string, step accountapi
 func (s *Service) change(ctx context.Context, f Flow, key string, do func(*sql.Tx, *Flow) (accountapi.FlowStep, error)) (accountapi.FlowStep, error) {
 	var out accountapi.FlowStep
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
-		if err := unchanged(ctx, tx, f); err != nil {
-			return err
-		}
 		// The transaction may run again: it starts from f each time.
 		next := f
 		step, err := do(tx, &next)
+		if fault.CodeOf(err) != fault.Internal && err != nil {
+			// It may be refused because another answer came first.
+			return cmp.Or(unchanged(ctx, tx, f), err)
+		}
 		if err != nil {
 			return err
 		}

@@ -47,6 +47,15 @@ type Flow struct {
 const flowColumns = `id, device_id, key_id, kind, step, nonce, region, locale, identifier, use_hint,
 account_id, hint, sent_to, link_id, committed, expires_at, version, answer_key, answer`
 
+const flowQuery = `SELECT ` + flowColumns + ` FROM flows WHERE id = $1`
+
+func (f *Flow) into(expires *int64) []any {
+	return []any{
+		&f.ID, &f.DeviceID, &f.KeyID, &f.Kind, &f.Step, &f.Nonce, &f.Region, &f.Locale, &f.Identifier, &f.UseHint,
+		&f.AccountID, &f.Hint, &f.SentTo, &f.LinkID, &f.Committed, expires, &f.version, &f.answerKey, &f.answer,
+	}
+}
+
 // load returns a flow within a transaction, or fault.Timeout for one that is not
 // there or has ended.
 func load(ctx context.Context, tx *sql.Tx, id string, now time.Time) (Flow, error) {
@@ -54,9 +63,21 @@ func load(ctx context.Context, tx *sql.Tx, id string, now time.Time) (Flow, erro
 		f       Flow
 		expires int64
 	)
-	err := tx.QueryRowContext(ctx, `SELECT `+flowColumns+` FROM flows WHERE id = $1`, id).Scan(
-		&f.ID, &f.DeviceID, &f.KeyID, &f.Kind, &f.Step, &f.Nonce, &f.Region, &f.Locale, &f.Identifier, &f.UseHint,
-		&f.AccountID, &f.Hint, &f.SentTo, &f.LinkID, &f.Committed, &expires, &f.version, &f.answerKey, &f.answer)
+	err := tx.QueryRowContext(ctx, flowQuery, id).Scan(f.into(&expires)...)
+	return f.loaded(expires, err, now)
+}
+
+// read is load outside a transaction.
+func (s *Service) read(ctx context.Context, id string) (Flow, error) {
+	var (
+		f       Flow
+		expires int64
+	)
+	err := s.db.SelectRow(ctx, flowQuery, []any{id}, f.into(&expires)...)
+	return f.loaded(expires, err, s.now())
+}
+
+func (f Flow) loaded(expires int64, err error, now time.Time) (Flow, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return Flow{}, fault.New(fault.Timeout, nil)
 	}
@@ -99,17 +120,21 @@ func unchanged(ctx context.Context, tx *sql.Tx, f Flow) error {
 	return nil
 }
 
-// save writes a flow, within a transaction in which it was unchanged.
+// save writes a flow, or returns errOvertaken if it is not as it was read.
 func save(ctx context.Context, tx *sql.Tx, f Flow) error {
-	_, err := tx.ExecContext(ctx, `UPDATE flows SET step = $1, nonce = $2, identifier = $3, use_hint = $4, account_id = $5,
+	res, err := tx.ExecContext(ctx, `UPDATE flows SET step = $1, nonce = $2, identifier = $3, use_hint = $4, account_id = $5,
 hint = $6, sent_to = $7, link_id = $8, committed = $9, expires_at = $10, answer_key = $11, answer = $12, version = version + 1
-WHERE id = $13`,
+WHERE id = $13 AND version = $14`,
 		string(f.Step), f.Nonce, f.Identifier, number(f.UseHint), f.AccountID, f.Hint, f.SentTo, f.LinkID,
-		number(f.Committed), f.ExpiresAt.UnixMilli(), f.answerKey, f.answer, f.ID)
+		number(f.Committed), f.ExpiresAt.UnixMilli(), f.answerKey, f.answer, f.ID, f.version)
 	if err != nil {
 		return fmt.Errorf("cannot write a flow: %w", err)
 	}
-	return nil
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		return errOvertaken
+	}
+	return err
 }
 
 // number is a truth value as the database keeps it.

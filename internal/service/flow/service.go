@@ -40,6 +40,8 @@ type Signer interface {
 type DB interface {
 	Tx(ctx context.Context, fn func(*sql.Tx) error) error
 	Read(ctx context.Context, fn func(*sql.Tx) error) error
+	// SelectRow asks for one row outside a transaction; none is sql.ErrNoRows.
+	SelectRow(ctx context.Context, query string, args []any, into ...any) error
 }
 
 // Service answers the steps of flows. It is safe for concurrent use and keeps
@@ -195,10 +197,8 @@ func (s *Service) End(ctx context.Context, flowID string) error {
 // fault.Timeout.
 func (s *Service) Caller(ctx context.Context, flowID, keyID string) (device.Caller, error) {
 	var deviceID string
-	err := s.db.Read(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT device_id FROM flows WHERE id = $1 AND key_id = $2 AND expires_at > $3`,
-			flowID, keyID, s.now().UnixMilli()).Scan(&deviceID)
-	})
+	err := s.db.SelectRow(ctx, `SELECT device_id FROM flows WHERE id = $1 AND key_id = $2 AND expires_at > $3`,
+		[]any{flowID, keyID, s.now().UnixMilli()}, &deviceID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return device.Caller{}, fault.New(fault.Timeout, nil)
 	}

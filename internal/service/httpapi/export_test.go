@@ -13,9 +13,6 @@ func (s *Server) NewNonce() (string, error) { return s.nonces.New() }
 // FlushSeen writes down which devices were seen.
 func (s *Server) FlushSeen(ctx context.Context) error { return s.seen.flush(ctx, s.devices) }
 
-// Sweep removes what has run out, as each minute.
-func (s *Server) Sweep(ctx context.Context) error { return s.sweepOnce(ctx) }
-
 // Operations returns the names of the signed calls by pattern.
 func Operations() map[string]string {
 	out := map[string]string{}

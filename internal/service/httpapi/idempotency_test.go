@@ -40,7 +40,6 @@ func TestTheSameRequestGetsTheFirstAnswerAgain(t *testing.T) {
 		want int
 	}{
 		"a flow is begun once":            {"/v1/flows", begin(d, accountapi.FlowKindLink), 200},
-		"a statement":                     {"/v1/devices/" + d.ID + "/statement", accountapi.StatementRequest{Nonce: apitest.NewNonce()}, 200},
 		"events are noted once":           {"/v1/devices/" + d.ID + "/events", accountapi.EventsRequest{Events: []accountapi.DeviceEvent{{Kind: accountapi.DeviceEventKindStarted, Time: 1}}}, 204},
 		"a refusal by the device's state": {"/v1/flows", begin(d, accountapi.FlowKindUnlock), 409},
 	} {
@@ -77,6 +76,62 @@ func TestTheSameRequestGetsTheFirstAnswerAgain(t *testing.T) {
 	})
 }
 
+// TestAStatementSaysHowTheLinkStandsWhenItIsAskedAgain: it changes nothing, so that nobody is served by
+// what was true before.
+func TestAStatementSaysHowTheLinkStandsWhenItIsAskedAgain(t *testing.T) {
+	s := apitest.Start(t)
+	d := s.Device(t)
+	key, body := apitest.NewKey(), accountapi.StatementRequest{Nonce: apitest.NewNonce()}
+	for _, want := range []accountapi.ClaimsStatus{accountapi.ClaimsStatusUnlinked, accountapi.ClaimsStatusLinked} {
+		a := call(t, d, http.MethodPost, "/v1/devices/"+d.ID+"/statement", key, body)
+		var said accountapi.StatementResponse
+		if err := json.Unmarshal(a.Body, &said); err != nil || a.Status != http.StatusOK {
+			t.Fatalf("%d %s %v", a.Status, a.Body, err)
+		}
+		claims := apitest.Open(t, said.Statement, accountapi.TypeStatement, s.Set(t))
+		if *claims.Status != want || *claims.Nonce != body.Nonce {
+			t.Errorf("got %s over %s, want %s", *claims.Status, *claims.Nonce, want)
+		}
+		if want == accountapi.ClaimsStatusUnlinked {
+			s.Link(t, d, s.Owner)
+		}
+	}
+}
+
+// TestANonceIsForOneRequestOfEitherKind: those that change nothing are written down elsewhere.
+func TestANonceIsForOneRequestOfEitherKind(t *testing.T) {
+	s := apitest.Start(t)
+	d := s.Device(t)
+	state := func(x *apitest.Device) (*http.Request, error) {
+		return x.Request(t.Context(), http.MethodPost, "/v1/devices/"+d.ID+"/statement", apitest.NewKey(), []byte(`{"nonce":"`+apitest.NewNonce()+`"}`))
+	}
+	begins := func(x *apitest.Device) (*http.Request, error) {
+		b, err := json.Marshal(begin(x, accountapi.FlowKindLink))
+		if err != nil {
+			return nil, err
+		}
+		return x.Request(t.Context(), http.MethodPost, "/v1/flows", apitest.NewKey(), b)
+	}
+	for name, pair := range map[string][2]func(*apitest.Device) (*http.Request, error){
+		"two statements": {state, state}, "two flows": {begins, begins}, "a statement, then a flow": {state, begins}, "a flow, then a statement": {begins, state},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nonce := freshNonce(t, s)
+			for i, want := range []int{http.StatusOK, http.StatusUnauthorized} {
+				x := d.Clone()
+				x.Nonce = nonce
+				r, err := pair[i](x)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if a, err := x.Send(r); err != nil || a.Status != want {
+					t.Errorf("number %d: got %d %s %v, want %d", i+1, a.Status, a.Body, err, want)
+				}
+			}
+		})
+	}
+}
+
 func TestAnIdempotencyKeyIsForOneRequest(t *testing.T) {
 	s := apitest.Start(t)
 	d, other := s.Device(t), s.Device(t)
@@ -86,7 +141,8 @@ func TestAnIdempotencyKeyIsForOneRequest(t *testing.T) {
 		wantCode(t, call(t, d, http.MethodPost, "/v1/flows", key, begin(d, accountapi.FlowKindLink)), 422, "InvalidArgument")
 	})
 	t.Run("another path is refused", func(t *testing.T) {
-		wantCode(t, call(t, d, http.MethodPost, "/v1/devices/"+d.ID+"/statement", key, accountapi.StatementRequest{Nonce: apitest.NewNonce()}), 422, "InvalidArgument")
+		events := accountapi.EventsRequest{Events: []accountapi.DeviceEvent{{Kind: accountapi.DeviceEventKindStarted, Time: 1}}}
+		wantCode(t, call(t, d, http.MethodPost, "/v1/devices/"+d.ID+"/events", key, events), 422, "InvalidArgument")
 	})
 	t.Run("another device may use it", func(t *testing.T) {
 		wantStep(t, call(t, other, http.MethodPost, "/v1/flows", key, begin(other, accountapi.FlowKindLink)), accountapi.Identify)

@@ -8,23 +8,28 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/accountlock/accountlock/internal/service/store"
 )
 
 const (
 	// keepAnswers is how long an idempotency key gets its first answer again.
 	keepAnswers = 24 * time.Hour
-	// keepRequests is how long a request is known: longer, since its nonce may
-	// be of a server whose clock is behind. A nonce is refused by its age long
-	// before.
+	// keepRequests is how long a request is known: longer, since the time in its nonce may
+	// be of a server whose clock is ahead.
 	keepRequests = keepAnswers + 2*NonceTime
 	// maxBatch bounds how many requests are written in one transaction.
-	maxBatch = 64
+	maxBatch = store.MaxTuples
 	// writeTime bounds one such transaction.
 	writeTime = 10 * time.Second
+	// keepNonces is how long a nonce is known: as long as it could be taken for fresh by a
+	// server whose clock is behind.
+	keepNonces = 2 * NonceTime
 	// linger is how long an answer waits for a request to share a transaction
 	// with. A crash meanwhile loses the answer and no more: every call that
 	// changes something may be done again, or remembers its answer itself.
@@ -83,7 +88,9 @@ type job struct {
 	kept
 	// update: write the answer of a request that was taken in before.
 	update bool
-	fate   fate
+	// spend: use up the nonce, and no more.
+	spend bool
+	fate  fate
 	// first is the answer given before, where fate is answered.
 	first kept
 	err   error
@@ -129,13 +136,25 @@ func (r *requests) hash(parts ...string) string {
 // returns is of a request that is answered.
 func (r *requests) take(ctx context.Context, k kept) (fate, kept, error) {
 	j := &job{kept: k, ready: make(chan struct{})}
+	err := r.await(ctx, j)
+	return j.fate, j.first, err
+}
+
+// spend uses up the nonce of a request that changes nothing. Its fate is fresh or replayed.
+func (r *requests) spend(ctx context.Context, nonce string) (fate, error) {
+	j := &job{kept: kept{nonce: nonce}, spend: true, ready: make(chan struct{})}
+	err := r.await(ctx, j)
+	return j.fate, err
+}
+
+func (r *requests) await(ctx context.Context, j *job) error {
 	select {
 	case r.jobs <- j:
 	case <-ctx.Done():
-		return 0, kept{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	<-j.ready
-	return j.fate, j.first, j.err
+	return j.err
 }
 
 // answer has the answer of a request that was taken in unanswered written soon. A
@@ -213,17 +232,56 @@ func (r *requests) next(late <-chan time.Time) (*job, bool) {
 }
 
 func (r *requests) writeAll(ctx context.Context, tx *sql.Tx, batch []*job) error {
-	var takes []*job
+	now := r.now()
+	var pure []*job
 	for _, j := range batch {
-		if !j.update {
-			takes = append(takes, j)
-			continue
+		var err error
+		switch {
+		case j.spend:
+			pure = append(pure, j)
+		case j.update:
+			err = r.update(ctx, tx, j.kept)
+		default:
+			err = r.insert(ctx, tx, j, now)
 		}
-		if err := r.update(ctx, tx, j.kept); err != nil {
+		if err != nil {
 			return err
 		}
 	}
-	return r.insert(ctx, tx, takes)
+	if len(pure) == 0 {
+		return nil
+	}
+	return spendAll(ctx, tx, pure)
+}
+
+// spendAll uses up the nonces of requests: of one that is used already the request is replayed.
+func spendAll(ctx context.Context, tx *sql.Tx, jobs []*job) error {
+	nonces := make([][]any, len(jobs))
+	first := make(map[string]*job, len(jobs))
+	for i, j := range jobs {
+		j.fate = replayed
+		nonces[i] = []any{j.nonce}
+		if first[j.nonce] == nil {
+			first[j.nonce] = j
+		}
+	}
+	values, args := store.Tuples(nonces...)
+	rows, err := tx.QueryContext(ctx, `WITH v (nonce) AS (VALUES `+values+`) INSERT INTO nonces (nonce)
+SELECT nonce FROM v WHERE NOT EXISTS (SELECT 1 FROM requests r WHERE r.nonce = v.nonce) ON CONFLICT DO NOTHING RETURNING nonce`, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var nonce string
+		if err := rows.Scan(&nonce); err != nil {
+			return err
+		}
+		if j := first[nonce]; j != nil {
+			j.fate = fresh
+		}
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 func (r *requests) update(ctx context.Context, tx *sql.Tx, k kept) error {
@@ -233,26 +291,16 @@ WHERE nonce = $5`, orNull(k.request), k.status, k.mediaType, k.body, k.nonce)
 }
 
 const insertRequest = `INSERT INTO requests (nonce, request, digest, status, media_type, body, leased_to)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
+SELECT $1, $2, $3, CAST($4 AS BIGINT), $5, $6, CAST($7 AS BIGINT) WHERE NOT EXISTS (SELECT 1 FROM nonces WHERE nonce = $1) ON CONFLICT DO NOTHING`
 
-// insert writes the requests and finds out the fate of those that the table
-// refuses.
-func (r *requests) insert(ctx context.Context, tx *sql.Tx, takes []*job) error {
-	now := r.now()
-	for _, j := range takes {
-		n, err := put(ctx, tx, j.kept)
-		if err != nil {
-			return err
-		}
-		j.fate = fresh
-		if n == 1 {
-			continue
-		}
-		if err := r.refused(ctx, tx, j, now); err != nil {
-			return err
-		}
+// insert writes a request and finds out the fate of one that the table refuses.
+func (r *requests) insert(ctx context.Context, tx *sql.Tx, j *job, now time.Time) error {
+	j.fate = fresh
+	n, err := put(ctx, tx, j.kept)
+	if err != nil || n == 1 {
+		return err
 	}
-	return nil
+	return r.refused(ctx, tx, j, now)
 }
 
 // put writes one request and returns how many rows that made: none where its nonce or
@@ -268,7 +316,9 @@ func put(ctx context.Context, tx *sql.Tx, k kept) (int64, error) {
 // refused finds out why a request could not be written.
 func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Time) error {
 	var n int64
-	if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM requests WHERE nonce = $1`, j.nonce).Scan(&n); err != nil {
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM requests WHERE nonce = $1 UNION ALL SELECT 1 FROM nonces WHERE nonce = $1) AS used`,
+		j.nonce).Scan(&n)
+	if err != nil {
 		return err
 	}
 	if n > 0 {
@@ -279,7 +329,7 @@ func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Tim
 		old    kept
 		leased int64
 	)
-	err := tx.QueryRowContext(ctx, `SELECT nonce, digest, status, media_type, body, leased_to FROM requests WHERE request = $1`,
+	err = tx.QueryRowContext(ctx, `SELECT nonce, digest, status, media_type, body, leased_to FROM requests WHERE request = $1`,
 		j.request).Scan(&old.nonce, &old.digest, &old.status, &old.mediaType, &old.body, &leased)
 	if err != nil {
 		return fmt.Errorf("cannot find the request that another one conflicts with: %w", err)
@@ -302,29 +352,40 @@ func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Tim
 		return err
 	}
 	// The nonce of a request that got no answer of its own is used up too.
-	_, err = put(ctx, tx, kept{nonce: j.nonce, digest: j.digest})
+	_, err = tx.ExecContext(ctx, `INSERT INTO nonces (nonce) VALUES ($1)`, j.nonce)
 	return err
 }
 
-// dropExpired removes the requests that nobody may repeat any more, a bounded
-// number in one transaction.
+// dropExpired removes the requests that nobody may repeat any more, and the nonces that
+// are too old for any server, a bounded number in one transaction.
 func (r *requests) dropExpired(ctx context.Context) error {
+	err := r.drop(ctx, `DELETE FROM nonces WHERE nonce IN (SELECT nonce FROM nonces WHERE nonce < $1 ORDER BY nonce LIMIT $2)`, r.now().Add(-keepNonces))
+	if err != nil {
+		return fmt.Errorf("cannot drop old nonces: %w", err)
+	}
+	err = r.drop(ctx, `DELETE FROM requests WHERE nonce IN (SELECT nonce FROM requests WHERE nonce < $1 ORDER BY nonce LIMIT $2)`, r.now().Add(-keepRequests))
+	if err != nil {
+		return fmt.Errorf("cannot drop old requests: %w", err)
+	}
+	return nil
+}
+
+// maxDrop bounds how many rows are removed in one transaction.
+const maxDrop = 1000
+
+func (r *requests) drop(ctx context.Context, query string, before time.Time) error {
 	for {
 		var n int64
 		err := r.db.Tx(ctx, func(tx *sql.Tx) error {
-			res, err := tx.ExecContext(ctx, `DELETE FROM requests WHERE nonce IN
-(SELECT nonce FROM requests WHERE nonce < $1 ORDER BY nonce LIMIT 1000)`, storedBefore(r.now().Add(-keepRequests)))
+			res, err := tx.ExecContext(ctx, query, storedBefore(before), maxDrop)
 			if err != nil {
 				return err
 			}
 			n, err = res.RowsAffected()
 			return err
 		})
-		if err != nil {
-			return fmt.Errorf("cannot drop old requests: %w", err)
-		}
-		if n < 1000 {
-			return nil
+		if err != nil || n < maxDrop {
+			return err
 		}
 	}
 }

@@ -216,7 +216,7 @@ func (s *Server) sweepUntil(ctx context.Context) {
 	sweep, flush := time.NewTicker(sweepEvery), time.NewTicker(seenFlush)
 	defer sweep.Stop()
 	defer flush.Stop()
-	do := s.sweepOnce
+	do := s.Sweep
 	for {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "cannot tidy up", "error", err)
@@ -225,14 +225,15 @@ func (s *Server) sweepUntil(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-sweep.C:
-			do = s.sweepOnce
+			do = s.Sweep
 		case <-flush.C:
 			do = func(ctx context.Context) error { return s.seen.flush(ctx, s.devices) }
 		}
 	}
 }
 
-func (s *Server) sweepOnce(ctx context.Context) error {
+// Sweep removes what has run out; Serve does it each minute.
+func (s *Server) Sweep(ctx context.Context) error {
 	_, flows := s.flows.DropExpired(ctx)
 	_, links := s.devices.DropExpired(ctx)
 	err := errors.Join(flows, links, s.requests.dropExpired(ctx))

@@ -33,7 +33,7 @@ type operation struct {
 	name string
 	// decode reads the body; nil for one without.
 	decode func([]byte) (any, error)
-	// pure calls change nothing: they are written down once, with their answer.
+	// pure calls change nothing: no more than the nonce is written down of them.
 	pure bool
 }
 
@@ -127,32 +127,29 @@ func (s *Server) serveSigned(w http.ResponseWriter, r *http.Request, op operatio
 	idempotencyKey := r.Header.Get(accountapi.HeaderIdempotencyKey)
 	r = r.WithContext(context.WithValue(ctx, askedKey{}, asked{caller: caller, key: idempotencyKey, address: ClientAddress(r, s.trusted)}))
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if op.pure {
+		return s.servePure(w, r, nonce, next)
+	}
 	k := kept{
 		nonce:   nonce,
 		request: s.requests.name(sig.KeyID, idempotencyKey),
 		digest:  s.requests.digest(r.Method, r.URL.Path, body),
 	}
-	if op.pure {
-		return s.servePure(w, r, k, next)
-	}
 	return s.serveOnce(w, r, k, next)
 }
 
-// servePure answers first and writes the request down with its answer.
-func (s *Server) servePure(w http.ResponseWriter, r *http.Request, k kept, next http.Handler) error {
+// servePure answers, and sends the answer once the nonce is used up. A request that changes
+// nothing is answered anew each time: its answer is kept for nobody.
+func (s *Server) servePure(w http.ResponseWriter, r *http.Request, nonce string, next http.Handler) error {
 	a := newAnswer()
 	a.header[accountapi.HeaderNonce] = w.Header()[accountapi.HeaderNonce]
 	next.ServeHTTP(a, r)
-	k.status, k.mediaType, k.body = a.status, a.header.Get("Content-Type"), a.body.String()
-	if !a.keeps() {
-		k.request = ""
-	}
-	f, first, err := s.requests.take(r.Context(), k)
+	f, err := s.requests.spend(r.Context(), nonce)
 	if err != nil {
 		return err
 	}
 	if f != fresh {
-		return giveAgain(w, f, first)
+		return giveAgain(w, f, kept{})
 	}
 	a.copyTo(w)
 	return nil

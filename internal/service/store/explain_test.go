@@ -36,6 +36,10 @@ var small = map[string]string{
 var pieces = map[string][]string{
 	"SELECT throttle_key, failures, since, until FROM throttles WHERE throttle_key IN (": {"$1, $2)"},
 	"INSERT INTO throttles (throttle_key, failures, since, until, stale_at) VALUES ":     {"($1, $2, $3, $4, $5)"},
+	"WITH v (nonce) AS (VALUES ": {`($1), ($2)) INSERT INTO nonces (nonce)
+SELECT nonce FROM v WHERE NOT EXISTS (SELECT 1 FROM requests r WHERE r.nonce = v.nonce) ON CONFLICT DO NOTHING RETURNING nonce`},
+	"WITH wanted (device_id, key_id) AS (VALUES ": {`($1, $2), ($3, $4)) SELECT w.device_id, w.key_id, k.public, k.status, d.seen_at, l.id FROM wanted w
+JOIN device_keys k ON k.device_id = w.device_id AND k.key_id = w.key_id JOIN devices d ON d.id = k.device_id LEFT JOIN links l ON l.id = d.link_id`},
 	"SELECT COUNT(*) FROM (SELECT 1 FROM ": {
 		"recoveries WHERE telling = 1 AND leased_to <= $1 LIMIT 1) AS due",
 		"recovery_asks WHERE sending = 1 AND leased_to <= $1 LIMIT 1) AS due",

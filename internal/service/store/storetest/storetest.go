@@ -15,6 +15,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -213,4 +214,36 @@ func (s *Server) Database(t testing.TB) string {
 		t.Fatalf("cannot make a database: %v\n%s", err, out)
 	}
 	return "host=" + s.dir + " user=postgres sslmode=disable dbname=" + name
+}
+
+// Computed is what all processes of the server have computed so far, those that have ended
+// included.
+func (s *Server) Computed(t testing.TB) time.Duration {
+	t.Helper()
+	pid, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(pid), "\n")
+	ids, err := os.ReadFile(filepath.Join("/proc", first, "task", first, "children")) //nolint:gosec // numbers
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ticks int64
+	for _, id := range append(strings.Fields(string(ids)), first) {
+		stat, err := os.ReadFile(filepath.Join("/proc", id, "stat")) //nolint:gosec // see above
+		if err != nil {
+			continue // it has ended, and is counted with its parent
+		}
+		// The name, which comes second, may hold anything.
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		for _, f := range fields[11:15] { // utime, stime and those of children waited for
+			n, err := strconv.ParseInt(f, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * time.Second / 100 // USER_HZ
 }
