@@ -82,12 +82,14 @@ build() { # NAME PART FORMAT PROGRAM...
     ZSH_COMPLETIONS=$zsh packaging/install.sh "$part" "$PACKAGE_TREE"
     docs "$name" "$format" "$@"
     find "$PACKAGE_TREE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    # Debian's control file has no field for the licence, and nfpm would write one.
-    if [ "$format" = deb ]; then
-        sed '/^license:/d' "packaging/nfpm/$name.yaml"
-    else
-        cat "packaging/nfpm/$name.yaml"
-    fi | "$nfpm" package --config - --packager "$format" --target "$dist/"
+    case $format in
+        # Debian's control file has no field for the licence, and nfpm would write one.
+        deb) sed '/^license:/d' "packaging/nfpm/$name.yaml" ;;
+        # Each line of .PKGINFO is a field: its description is the first line.
+        apk) awk '/^description:/ { getline; sub(/^ */, "description: "); print; rest = 1; next } rest && /^ / { next } { rest = 0; print }' \
+            "packaging/nfpm/$name.yaml" ;;
+        *) cat "packaging/nfpm/$name.yaml" ;;
+    esac | "$nfpm" package --config - --packager "$format" --target "$dist/"
 }
 
 work=$(mktemp -d)

@@ -185,4 +185,13 @@ func TestTheAPKHoldsWhatTheDebHoldsAndAsksBeforeItIsRemoved(t *testing.T) {
 			t.Errorf("%s: %v %s", name, err, raw)
 		}
 	}
+	info, err := os.ReadFile(filepath.Join(apk, ".PKGINFO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(info)) {
+		if _, _, ok := strings.Cut(line, " = "); !ok && line[0] != '#' {
+			t.Errorf(".PKGINFO has a line that is no field: %s", line)
+		}
+	}
 }
