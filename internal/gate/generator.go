@@ -60,6 +60,7 @@ func (g Generator) Run() error {
 	found := g.look()
 	do(g.holdBack(words, found))
 	do(g.furnish(found))
+	do(g.mounts(words))
 	if err == nil {
 		do(g.devices(cfg))
 	}
@@ -299,6 +300,17 @@ func (g Generator) consoles() []string {
 		}
 	}
 	return out
+}
+
+// mounts gives the gate the mounts where the unit that is booted, such as
+// emergency.target, may not want them. It never wants them otherwise: emergency.target
+// is also what PID 1 starts once a mount failed, and needs the gate, which would have
+// the same mount tried again, without end.
+func (g Generator) mounts(words bootWords) error {
+	if words.unit == "" {
+		return nil
+	}
+	return g.write("[Unit]\nWants=local-fs.target\n", "accountlock-gate.service.d", "50-mounts.conf")
 }
 
 // devices lets the gate, at boot and again, use the devices that the configuration
