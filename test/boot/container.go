@@ -225,6 +225,27 @@ func (c *Container) Link(to, name string) {
 // Boot switches the device on. It does not wait for anything but PID 1.
 func (c *Container) Boot() {
 	c.t.Helper()
+	c.start()
+	c.leader = c.awaitLeader()
+}
+
+// BootInVain switches the device on where PID 1 is to give up, and returns what the
+// console shows.
+func (c *Container) BootInVain() string {
+	c.t.Helper()
+	c.start()
+	select {
+	case <-c.ended:
+		c.awaitEnd()
+	case <-time.After(30 * time.Second):
+		c.Cut()
+		c.t.Fatalf("PID 1 does not give up:\n%s", c.Console.Text())
+	}
+	return c.Console.Text()
+}
+
+func (c *Container) start() {
+	c.t.Helper()
 	WriteFile(c.t, c.Root("etc/test-boot-id"), rand.Text()+"\n", 0o444)
 	master, slave := terminal(c.t)
 	// A container needs the unified hierarchy, and a group that is its own. Where
@@ -254,7 +275,6 @@ func (c *Container) Boot() {
 		_ = cmd.Wait()
 		close(ended)
 	}(c.cmd, c.ended)
-	c.leader = c.awaitLeader()
 }
 
 // awaitLeader waits for PID 1 of the container: the child of systemd-nspawn that

@@ -3,6 +3,7 @@
 package boot_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ type spell struct {
 	// gives is a script that succeeds where the words had the effect that the thief
 	// wants: on an open device it has to, on a locked one it must not.
 	gives string
+	// reason why the device is locked, if it is another than the reset.
+	reason string
 	// dark: not even the account check comes. The device is shut all the same.
 	dark bool
 }
@@ -145,7 +148,7 @@ func withstands(t *testing.T, d device, one spell) {
 	if dark := code != 0; dark != one.dark {
 		t.Errorf("dark: %v, and not %v\n%s", dark, one.dark, d.State())
 	}
-	if got := says(d); got != "locked factory-reset" {
+	if got := says(d); got != "locked "+cmp.Or(one.reason, "factory-reset") {
 		t.Errorf("the gate says %q", got)
 	}
 	boot.NobodyGetsIn(t, d)
@@ -181,6 +184,13 @@ var spellsOfAMachine = []spell{
 	{words: "systemd.unit=graphical.target systemd.mask=accountlockd.service systemd.mask=accountlock-firstboot@ttyS0.service " +
 		"systemd.mask=accountlock-continue.path systemd.mask=accountlock-open.target", gives: isGraphical},
 	{words: `systemd.run="/usr/bin/touch /run/thief" systemd.run_success_action=none`, gives: "test -e /run/thief"},
+	{words: "systemd.mask=accountlock-gate.service systemd.debug_shell=ttyS0 systemd.wants=cron.service",
+		gives: "systemctl -q is-active debug-shell.service || systemctl -q is-active cron.service", dark: true},
+	{words: "systemd.unit=rescue.target systemd.mask=accountlock-locked.target", gives: isRescue, dark: true},
+	// Without the units that generators make nobody mounts what the record is on.
+	{words: "SYSTEMD_UNIT_PATH=/usr/lib/systemd/system SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/var/empty SYSTEMD_PRESET_PATH=/var/empty systemd.unit=multi-user.target", gives: isMultiUser, reason: "record-damaged"},
+	{words: "SYSTEMD_GENERATOR_PATH=/var/empty systemd.unit=rescue.target", gives: isRescue, reason: "record-damaged"},
+	{words: "fstab=no systemd.unit=multi-user.target", gives: isMultiUser, reason: "record-damaged"},
 }
 
 func TestNoWordOnTheKernelsCommandLineOpensALockedVirtualDevice(t *testing.T) {
@@ -198,6 +208,22 @@ func TestNoWordOnTheKernelsCommandLineOpensALockedVirtualDevice(t *testing.T) {
 			withstands(t, m, one)
 			orderly(t, m.Console)
 		})
+	}
+}
+
+// A mask of the gate with a unit named besides: what the unit needs is masked, and
+// PID 1 starts nothing at all.
+func TestWhereTheGateIsMaskedAndAUnitIsNamedPID1GivesUp(t *testing.T) {
+	t.Parallel()
+	c := locked(t)
+	putThief(t, c)
+	for _, words := range []string{
+		"systemd.unit=multi-user.target", "-- --unit=" + vendors + ".service", "-- --uni " + vendors + ".service", "-- --un=" + vendors + ".service",
+	} {
+		c.With(strings.Fields("systemd.mask=accountlock-gate.service " + words)...)
+		if shown := c.BootInVain(); !strings.Contains(shown, "Exiting PID 1") {
+			t.Errorf("%s: %s", words, shown)
+		}
 	}
 }
 
