@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +18,15 @@ import (
 	"github.com/accountlock/accountlock/internal/service/store"
 )
 
-// callerTime bounds one look-up.
-const callerTime = 5 * time.Second
+const (
+	// callerTime bounds one look-up.
+	callerTime = 5 * time.Second
+	// maxWaiting is how many devices may wait to be looked up: anybody may ask.
+	maxWaiting = 1024
+)
+
+// errInterrupted is what a look-up comes to that nothing else came of.
+var errInterrupted = errors.New("the look-up came to no end")
 
 // callers looks devices up by their keys, which comes before every answer to a device: those who ask
 // at one time are looked up by one query. Who asks first asks for all, then the next in the
@@ -42,16 +50,53 @@ type lookup struct {
 }
 
 func (c *callers) find(ctx context.Context, deviceID, keyID string) (Caller, error) {
-	l := &lookup{deviceID: deviceID, keyID: keyID, turn: make(chan bool, 1)}
+	l := &lookup{deviceID: deviceID, keyID: keyID, err: errInterrupted, turn: make(chan bool, 1)}
 	c.mu.Lock()
+	if len(c.waiting) >= maxWaiting {
+		c.mu.Unlock()
+		return Caller{}, fault.New(fault.ServiceUnavailable, nil)
+	}
 	c.waiting = append(c.waiting, l)
 	first := !c.asking
 	c.asking = true
 	c.mu.Unlock()
-	if first || !<-l.turn {
+	if first {
 		c.ask(ctx, l)
+		return l.caller, l.err
 	}
-	return l.caller, l.err
+	select {
+	case done := <-l.turn:
+		if !done {
+			c.ask(ctx, l)
+		}
+		return l.caller, l.err
+	case <-ctx.Done():
+		c.leave(l)
+		return Caller{}, context.Cause(ctx)
+	}
+}
+
+// leave takes somebody out of the line whose client has gone; their turn is the next one's.
+func (c *callers) leave(l *lookup) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.waiting, l)
+	if i < 0 {
+		return // it is being looked up, and nobody reads what comes of it
+	}
+	c.waiting = slices.Delete(slices.Clone(c.waiting), i, i+1)
+	select {
+	case <-l.turn:
+		c.next()
+	default:
+	}
+}
+
+// next calls who is first in the line. c.mu is held.
+func (c *callers) next() {
+	if c.asking = len(c.waiting) > 0; c.asking {
+		c.waiting[0].turn <- false
+	}
 }
 
 // ask looks up who is waiting, own among them, and calls the next.
@@ -71,9 +116,7 @@ func (c *callers) ask(ctx context.Context, own *lookup) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.asking = len(c.waiting) > 0; c.asking {
-			c.waiting[0].turn <- false
-		}
+		c.next()
 	}()
 	// The others do not go away with this one's client.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callerTime)
@@ -95,24 +138,30 @@ func (c *callers) read(ctx context.Context, batch []*lookup) error {
 	wanted, args := store.Tuples(rows...)
 	query := `WITH wanted (device_id, key_id) AS (VALUES ` + wanted + `) SELECT w.device_id, w.key_id, k.public, k.status, d.seen_at, ` + linkColumns + ` FROM wanted w
 JOIN device_keys k ON k.device_id = w.device_id AND k.key_id = w.key_id JOIN devices d ON d.id = k.device_id LEFT JOIN links l ON l.id = d.link_id`
-	begin := func() {
-		for _, l := range batch {
-			l.err = fault.New(fault.DeviceUnknown, nil)
-		}
-	}
-	return c.db.Select(ctx, query, args, begin, func(rows *sql.Rows) error {
-		var found Caller
-		err := scanCaller(rows, &found)
-		if found.KeyID == "" {
+	found := make(map[*lookup]bool, len(batch))
+	begin := func() { clear(found) }
+	err := c.db.Select(ctx, query, args, begin, func(rows *sql.Rows) error {
+		var one Caller
+		err := scanCaller(rows, &one)
+		if one.KeyID == "" {
 			return err
 		}
 		for _, l := range batch {
-			if l.deviceID == found.DeviceID && l.keyID == found.KeyID {
-				l.caller, l.err = found, err
+			if l.deviceID == one.DeviceID && l.keyID == one.KeyID {
+				l.caller, l.err, found[l] = one, err, true
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, l := range batch {
+		if !found[l] {
+			l.err = fault.New(fault.DeviceUnknown, nil)
+		}
+	}
+	return nil
 }
 
 // scanCaller returns an error for a row that is damaged.
