@@ -57,17 +57,17 @@ func TestWrongPasswordAndUnknownIdentifierAreAnsweredAlike(t *testing.T) {
 	jane := w.jane()
 	known := w.try(at("jane@example.org", wrong, "D1"), fault.InvalidCredentials)
 	for i, typed := range []string{"nobody@example.org", "+4915155509999", "99999999", "not an identifier", "", strings.Repeat("x", 5000), "jane\xff", "jane\x00@example.org", "x" + strings.Repeat("é", 200)} {
-		w.counts.take()
+		w.counts.Take()
 		before := w.Stats()
 		unknown := w.try(at(typed, wrong, fmt.Sprint("U", i)), fault.InvalidCredentials)
 		if !reflect.DeepEqual(known, unknown) {
 			t.Errorf("%.20q: %+v, but a wrong password: %+v", typed, unknown, known)
 		}
-		gotCounts, gotStats := w.counts.take(), diff(w.Stats(), before)
+		gotCounts, gotStats := w.counts.Take(), diff(w.Stats(), before)
 
 		before = w.Stats()
 		w.try(at(jane.ID, wrong, fmt.Sprint("K", i)), fault.InvalidCredentials)
-		if c, s := w.counts.take(), diff(w.Stats(), before); c != gotCounts || s != gotStats || s.Hashes != 1 {
+		if c, s := w.counts.Take(), diff(w.Stats(), before); c != gotCounts || s != gotStats || s.Hashes != 1 {
 			t.Errorf("%.20q: %+v and %+v, but a wrong password: %+v and %+v", typed, gotCounts, gotStats, c, s)
 		}
 	}

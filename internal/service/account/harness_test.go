@@ -4,13 +4,11 @@ package account_test
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -38,7 +36,7 @@ type world struct {
 	db     *store.DB
 	clock  *apitest.Clock
 	sent   *notifier
-	counts *counts
+	counts *storetest.Counts
 }
 
 // notifier keeps what was sent.
@@ -69,10 +67,10 @@ func (n *notifier) last(t testing.TB) account.Message {
 
 func newWorld(t testing.TB, change func(*account.Config)) *world {
 	t.Helper()
-	w := &world{t: t, clock: apitest.NewClock(), sent: &notifier{}, counts: &counts{}}
+	w := &world{t: t, clock: apitest.NewClock(), sent: &notifier{}, counts: &storetest.Counts{}}
 	w.db = storetest.Open(t, func(c *store.Config) {
 		if !storetest.OnPostgres() {
-			c.Wrap = w.counts.wrap
+			c.Wrap = w.counts.Wrap
 		}
 	})
 	w.Service = w.open(change)
@@ -148,78 +146,4 @@ func logTo(b io.Writer) func(*account.Config) {
 // address is the n-th of many addresses.
 func address(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
-}
-
-// counts counts what is asked of the database.
-type counts struct{ begins, commits, rollbacks, queries, execs atomic.Int64 }
-
-type figures struct{ begins, commits, rollbacks, queries, execs int64 }
-
-// take returns the figures since the last take.
-func (c *counts) take() figures {
-	return figures{c.begins.Swap(0), c.commits.Swap(0), c.rollbacks.Swap(0), c.queries.Swap(0), c.execs.Swap(0)}
-}
-
-func (c *counts) wrap(inner driver.Connector) driver.Connector { return connector{inner, c} }
-
-type connector struct {
-	driver.Connector
-	c *counts
-}
-
-func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
-	inner, err := k.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &conn{inner.(fullConn), k.c}, nil
-}
-
-// fullConn is what modernc's connections are; forwarding all of it keeps the
-// service on the paths that it takes in earnest.
-type fullConn interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.QueryerContext
-	driver.Pinger
-	driver.SessionResetter
-	driver.Validator
-}
-
-type conn struct {
-	fullConn
-	c *counts
-}
-
-func (n *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	n.c.begins.Add(1)
-	inner, err := n.fullConn.BeginTx(ctx, opts)
-	return &tx{inner, n.c}, err
-}
-
-func (n *conn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
-	n.c.queries.Add(1)
-	return n.fullConn.QueryContext(ctx, q, args)
-}
-
-func (n *conn) ExecContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Result, error) {
-	n.c.execs.Add(1)
-	return n.fullConn.ExecContext(ctx, q, args)
-}
-
-type tx struct {
-	driver.Tx
-	c *counts
-}
-
-func (t *tx) Commit() error {
-	t.c.commits.Add(1)
-	return t.Tx.Commit()
-}
-
-func (t *tx) Rollback() error {
-	t.c.rollbacks.Add(1)
-	return t.Tx.Rollback()
 }

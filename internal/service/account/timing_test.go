@@ -12,6 +12,7 @@ import (
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
+	"github.com/accountlock/accountlock/internal/service/store/storetest"
 )
 
 // TestUnknownIdentifierTakesAsLongAsAWrongPassword measures both, turn by turn,
@@ -27,8 +28,8 @@ func TestUnknownIdentifierTakesAsLongAsAWrongPassword(t *testing.T) {
 	for i := range rounds {
 		w.create(account.NewAccount{Emails: []string{fmt.Sprintf("u%d@example.org", i)}})
 	}
-	measure := func(domain string, i int) (time.Duration, figures, account.Stats) {
-		w.counts.take()
+	measure := func(domain string, i int) (time.Duration, storetest.Figures, account.Stats) {
+		w.counts.Take()
 		before := w.Stats()
 		attempt := account.Attempt{
 			Identifier: fmt.Sprintf("u%d@%s", i, domain), Password: accountapi.Secret(wrong),
@@ -40,11 +41,11 @@ func TestUnknownIdentifierTakesAsLongAsAWrongPassword(t *testing.T) {
 		if fault.CodeOf(err) != fault.InvalidCredentials {
 			t.Fatal(err)
 		}
-		return took, w.counts.take(), diff(w.Stats(), before)
+		return took, w.counts.Take(), diff(w.Stats(), before)
 	}
 	measure("warm.example", 0)
 	var known, unknown []time.Duration
-	var asked figures
+	var asked storetest.Figures
 	var work account.Stats
 	for i := range rounds {
 		// Which goes first changes, lest one always finds what the other left warm.
@@ -67,7 +68,7 @@ func TestUnknownIdentifierTakesAsLongAsAWrongPassword(t *testing.T) {
 	spread := (quantile(known, 0.75) - quantile(known, 0.25) + quantile(unknown, 0.75) - quantile(unknown, 0.25)) / 2
 	gap := time.Duration(math.Abs(float64(k - u)))
 	t.Logf("each of %d attempts: %d queries and %d statements in %d transaction, %d hash over %d KiB",
-		2*rounds, asked.queries, asked.execs, asked.begins, work.Hashes, work.Work)
+		2*rounds, asked.Queries, asked.Execs, asked.Begins, work.Hashes, work.Work)
 	t.Logf("wrong password %v, unknown identifier %v (medians): they differ by %v, %.2f %%; the spread between quartiles is %v",
 		k.Round(time.Microsecond), u.Round(time.Microsecond), gap.Round(time.Microsecond), 100*float64(gap)/float64(k), spread.Round(time.Microsecond))
 	if gap > max(spread, k/5) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/pem"
 	"errors"
 	"log/slog"
@@ -127,11 +128,25 @@ type Service struct {
 // is, is tested where it is done.
 func Start(t testing.TB) *Service {
 	t.Helper()
-	return StartHashing(t, account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1})
+	return start(t, cheap, nil)
+}
+
+// StartCounting is Start on an SQLite database whose queries are counted.
+func StartCounting(t testing.TB) (*Service, *storetest.Counts) {
+	t.Helper()
+	c := &storetest.Counts{}
+	return start(t, cheap, c.Wrap), c
 }
 
 // StartHashing is Start with password hashes that cost what params say.
 func StartHashing(t testing.TB, params account.HashParams) *Service {
+	t.Helper()
+	return start(t, params, nil)
+}
+
+var cheap = account.HashParams{MemoryKiB: 64, Passes: 1, Lanes: 1}
+
+func start(t testing.TB, params account.HashParams, wrap func(driver.Connector) driver.Connector) *Service {
 	t.Helper()
 	s := &Service{Dir: t.TempDir(), Clock: NewClock(), Log: &Log{}, Secret: bytes.Repeat([]byte("s"), 32)}
 	must := func(err error) {
@@ -142,6 +157,7 @@ func StartHashing(t testing.TB, params account.HashParams) *Service {
 	}
 	var err error
 	s.Database = storetest.Config(t)
+	s.Database.Wrap = wrap
 	s.DB = storetest.OpenAt(t, s.Database)
 	must(keys.Init(filepath.Join(s.Dir, "keys")))
 	s.Keys, err = keys.Open(filepath.Join(s.Dir, "keys"), s.Clock.Now)
