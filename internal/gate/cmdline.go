@@ -10,12 +10,13 @@ import (
 	"strings"
 )
 
-// bootWords is what PID 1 was told on its command line about what to start.
+// bootWords is what the boot was told on the command line about what to start.
 type bootWords struct {
 	// unit is the unit to boot in place of default.target; empty where none is named.
 	unit string
-	// wants are units to start besides.
-	wants []string
+	// units are all that are named as that one, whoever goes by it, and wants those to
+	// start besides.
+	units, wants []string
 	// runs: a command is to be run in place of default.target (systemd-run-generator(8)).
 	runs bool
 	// masks: a unit of ours is to be masked.
@@ -27,37 +28,49 @@ type bootWords struct {
 // Arguments are looked at outside of a container too, since the kernel hands
 // what follows `--` to PID 1. From the command line too the kernel fills PID 1's
 // environment, where two variables stand in for it and for the UEFI variable
-// SystemdOptions, and one makes it an initrd's (ENVIRONMENT.md of systemd). What cannot
-// be read says nothing: the static drop-ins stand whatever was asked for.
-func readBootWords(root string, container bool) bootWords {
+// SystemdOptions, and one makes it an initrd's (ENVIRONMENT.md of systemd). Generators go by
+// their own environment, to which `systemd.setenv=` adds: what either names is held back, and
+// PID 1's word counts for where to go on to. What cannot be read says nothing: the
+// static drop-ins stand whatever was asked for.
+func readBootWords(root string, container bool, getenv func(string) (string, bool)) bootWords {
 	read := func(name string) string {
 		text, _ := os.ReadFile(filepath.Join(root, name))
 		return string(text)
 	}
-	line, options, initrd := "", "", false
+	line := ""
 	if !container {
 		line = read("proc/cmdline")
 	}
+	var args []string
+	if all := strings.Split(read("proc/1/cmdline"), "\x00"); len(all) > 1 {
+		args = all[1:]
+	}
+	environ := map[string]string{}
 	for assignment := range strings.SplitSeq(read("proc/1/environ"), "\x00") {
-		switch name, value, _ := strings.Cut(assignment, "="); name {
-		case "SYSTEMD_PROC_CMDLINE":
-			line = value
-		case "SYSTEMD_EFI_OPTIONS":
-			options = value
-		case "SYSTEMD_IN_INITRD":
-			initrd = true
+		if name, value, ok := strings.Cut(assignment, "="); ok {
+			environ[name] = value
 		}
 	}
-	words := append(splitWords(options), splitWords(line)...)
-	if args := strings.Split(read("proc/1/cmdline"), "\x00"); len(args) > 1 {
-		words = append(words, args[1:]...)
-	}
-	if initrd {
-		for i, word := range words {
-			words[i] = strings.TrimPrefix(word, "rd.")
+	view := func(getenv func(string) (string, bool)) bootWords {
+		own, stands := getenv("SYSTEMD_PROC_CMDLINE")
+		if !stands {
+			own = line
 		}
+		options, _ := getenv("SYSTEMD_EFI_OPTIONS")
+		initrd, _ := getenv("SYSTEMD_IN_INITRD")
+		return parseBootWords(slices.Concat(splitWords(options), splitWords(own), args), isTrue(initrd))
 	}
-	return parseBootWords(words)
+	b := view(func(name string) (string, bool) { value, ok := environ[name]; return value, ok })
+	generators := view(getenv)
+	b.units = append(b.units, generators.units...)
+	b.wants = append(b.wants, generators.wants...)
+	b.runs, b.masks = b.runs || generators.runs, b.masks || generators.masks
+	return b
+}
+
+// isTrue reads a truth value as systemd does (parse_boolean()).
+func isTrue(s string) bool {
+	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(s))
 }
 
 // splitWords splits at blanks outside of quotes, and drops the quotes.
@@ -98,22 +111,36 @@ var runlevels = map[string]string{
 }
 
 // parseBootWords finds the units that the words name; the last `unit` counts, as
-// for systemd.
-func parseBootWords(words []string) bootWords {
+// for systemd: in an initrd of those with `rd.` before them, elsewhere of those without.
+func parseBootWords(words []string, initrd bool) bootWords {
 	var b bootWords
+	name := func(unit string, counts bool) {
+		switch {
+		case !unitName(unit):
+			return
+		case unit == defaultTarget || unit == bootTarget:
+			unit = "" // these lead to the same place as no name
+		default:
+			b.units = append(b.units, unit)
+		}
+		if counts {
+			b.unit = unit
+		}
+	}
 	for i, word := range words {
+		word, rd := strings.CutPrefix(word, "rd.")
 		key, value, assigned := strings.Cut(word, "=")
 		switch key {
-		case "systemd.unit", "--unit", "--uni", "--un":
+		case "systemd.unit":
+			name(value, rd == initrd)
+		case "--unit", "--uni", "--un":
 			// Options can be shortened (getopt_long(3)), down to where `--user` is another.
-			if !assigned && key[0] == '-' && i+1 < len(words) {
+			if !assigned && i+1 < len(words) {
 				value = words[i+1]
 			}
-			if unitName(value) {
-				b.unit = value
-			}
+			name(value, true)
 		case "systemd.wants":
-			if unit := mangled(value); unitName(unit) && !slices.Contains(b.wants, unit) {
+			if unit := mangled(value); unitName(unit) {
 				b.wants = append(b.wants, unit)
 			}
 		case "systemd.run":
@@ -121,14 +148,8 @@ func parseBootWords(words []string) bootWords {
 		case "systemd.mask":
 			b.masks = b.masks || strings.HasPrefix(value, "accountlock")
 		default:
-			if target := runlevels[word]; target != "" {
-				b.unit = target
-			}
+			name(runlevels[word], rd == initrd)
 		}
-	}
-	// These lead to the same place as no name.
-	if b.unit == defaultTarget || b.unit == bootTarget {
-		b.unit = ""
 	}
 	return b
 }

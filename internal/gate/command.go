@@ -139,7 +139,7 @@ func (p Parts) service(log io.Writer, noReboot bool) Service {
 
 func (p Parts) generator(early string) Generator {
 	virtualization, _ := p.Getenv("SYSTEMD_VIRTUALIZATION")
-	return Generator{Root: p.Root, Early: early, Container: strings.HasPrefix(virtualization, "container:"), Config: p.Config}
+	return Generator{Root: p.Root, Early: early, Container: strings.HasPrefix(virtualization, "container:"), Getenv: p.Getenv, Config: p.Config}
 }
 
 // answer prints the verdict and returns the exit code that goes with it.

@@ -39,6 +39,8 @@ type Generator struct {
 	Early string
 	// Container: PID 1 runs in a container ($SYSTEMD_VIRTUALIZATION).
 	Container bool
+	// Getenv looks a variable of the generator's own environment up.
+	Getenv func(name string) (string, bool)
 	// Config is Parts.Config.
 	Config func(path string) (config.Config, error)
 }
@@ -54,7 +56,7 @@ func (g Generator) Run() error {
 		return nil
 	}
 	// fails locked: a configuration that cannot be read may be one with a lock.
-	words := readBootWords(g.Root, g.Container)
+	words := readBootWords(g.Root, g.Container, g.Getenv)
 	var errs []error
 	do := func(err error) { errs = append(errs, err) }
 	found := g.look()
@@ -75,16 +77,16 @@ func (g Generator) holdBack(words bootWords, found units) error {
 	for _, unit := range found.replaced {
 		errs = append(errs, g.write(heldBack, unit+".d", dropIn))
 	}
-	names := append(slices.Clone(words.wants), words.unit)
+	names := slices.Concat(words.wants, words.units)
 	// A cable starts these (99-systemd.rules): a target that is refused still starts what
 	// it wants.
 	names = append(names, g.hangingOn("usb-gadget")...)
-	if words.unit != "" || words.masks {
+	if len(words.units) > 0 || words.masks {
 		// Somebody may want it without the gate: not even what lets nobody in starts then.
 		names = append(names, g.wantedUnits()...)
 	}
 	for _, unit := range names {
-		if unit != "" && !neverHeldBack[unit] && !strings.HasPrefix(unit, "accountlock") && !g.exists(filepath.Join(unitDir, unit+".d", dropIn)) {
+		if !neverHeldBack[unit] && !strings.HasPrefix(unit, "accountlock") && !g.exists(filepath.Join(unitDir, unit+".d", dropIn)) {
 			errs = append(errs, g.write(heldBack, unit+".d", dropIn))
 		}
 	}

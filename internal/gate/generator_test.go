@@ -147,6 +147,15 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"pid-1-takes-itself-for-an-initrds", map[string]string{
 			"proc/cmdline": "rd.systemd.wants=evil rd.systemd.unit=rescue.target", "proc/1/environ": "SYSTEMD_IN_INITRD=1\x00",
 		}, false, provisioned(), nil},
+		{"in-an-initrd-the-words-with-rd-count", map[string]string{
+			"proc/cmdline": "rd.systemd.unit=evil.service systemd.unit=rescue.target 5", "proc/1/environ": "SYSTEMD_IN_INITRD=true\x00",
+		}, false, provisioned(), nil},
+		{"outside-an-initrd-the-words-with-rd-do-not-count", map[string]string{
+			"proc/cmdline": "systemd.unit=evil.service rd.systemd.unit=rescue.target", "proc/1/environ": "SYSTEMD_IN_INITRD=0\x00",
+		}, false, provisioned(), nil},
+		{"generators-are-told-more-than-pid-1", map[string]string{
+			"etc/systemd/system/multi-user.target.wants/nginx.service": "->/lib/systemd/system/nginx.service",
+		}, false, provisioned(), nil},
 		{"a-usb-gadget-brings-a-shell", map[string]string{
 			"etc/systemd/system/usb-gadget.target.wants/serial-getty@ttyGS0.service": "->/usr/lib/systemd/system/serial-getty@.service",
 			"usr/lib/systemd/system/usb-gadget.target.wants/adbd.service":            "->../adbd.service",
@@ -167,7 +176,13 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 			if strings.HasPrefix(c.name, "an-offline") {
 				must(t, os.Symlink("/usr/lib/systemd/system/system-update.target", filepath.Join(early, "default.target")))
 			}
-			g := gate.Generator{Root: root, Early: early, Container: c.container, Config: func(string) (config.Config, error) { return c.cfg, c.err }}
+			environ := map[string]string{}
+			if strings.HasPrefix(c.name, "generators-are-told") {
+				environ["SYSTEMD_PROC_CMDLINE"] = "systemd.wants=evil systemd.mask=accountlock-gate.service systemd.unit=good.service"
+				environ["SYSTEMD_EFI_OPTIONS"] = "systemd.wants=worse"
+			}
+			getenv := func(name string) (string, bool) { value, ok := environ[name]; return value, ok }
+			g := gate.Generator{Root: root, Early: early, Container: c.container, Getenv: getenv, Config: func(string) (config.Config, error) { return c.cfg, c.err }}
 			for range 2 { // a second run, as daemon-reload makes it, changes nothing
 				must(t, g.Run())
 				golden(t, "generator/"+c.name, written(t, early))
@@ -194,7 +209,7 @@ func TestAGeneratorThatCannotWriteSaysSo(t *testing.T) {
 	root := tree(t, plain(nil))
 	file := filepath.Join(root, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	g := gate.Generator{Root: root, Early: file, Config: func(string) (config.Config, error) { return provisioned(), nil }}
+	g := gate.Generator{Root: root, Early: file, Getenv: os.LookupEnv, Config: func(string) (config.Config, error) { return provisioned(), nil }}
 	if err := g.Run(); err == nil {
 		t.Error("no error")
 	}
