@@ -105,6 +105,7 @@ type units struct {
 // look reads each folder once: every boot waits for it.
 func (g Generator) look() units {
 	found := units{wanted: map[string]bool{}}
+	var static, prefixes []string
 	for _, dir := range unitDirs {
 		for _, name := range g.names(dir) {
 			if strings.HasSuffix(name, ".target.wants") {
@@ -114,12 +115,33 @@ func (g Generator) look() units {
 				continue
 			}
 			unit, ok := strings.CutSuffix(name, ".d")
-			if ok && dir != unitDir && g.exists(filepath.Join(dir, name, dropIn)) && g.isStatic(unit) {
+			switch {
+			case !ok || unit == "sysinit.target":
+			case dir == unitDir:
+				static = append(static, unit)
+			case !g.exists(filepath.Join(dir, name, dropIn)):
+			case g.isStatic(unit):
+				found.replaced = append(found.replaced, unit)
+			case strings.HasSuffix(strings.TrimSuffix(unit, filepath.Ext(unit)), "-"):
+				prefixes = append(prefixes, unit)
+			}
+		}
+	}
+	for _, prefix := range prefixes {
+		for _, unit := range static {
+			if hasPrefix(unit, prefix) && g.isStatic(unit) {
 				found.replaced = append(found.replaced, unit)
 			}
 		}
 	}
 	return found
+}
+
+// hasPrefix reports whether what stands in a folder such as foo-.service.d is for the unit
+// (systemd.unit(5)).
+func hasPrefix(unit, prefix string) bool {
+	kind := filepath.Ext(prefix)
+	return filepath.Ext(unit) == kind && strings.HasPrefix(unit, strings.TrimSuffix(prefix, kind))
 }
 
 // names are those of a folder's entries; one that cannot be read has none.
@@ -136,8 +158,7 @@ func (g Generator) names(dir string) []string {
 // isStatic reports whether the unit, or what it is an instance of, is held back by a
 // static drop-in.
 func (g Generator) isStatic(unit string) bool {
-	return unit != "sysinit.target" &&
-		(g.exists(filepath.Join(unitDir, unit+".d", dropIn)) || g.exists(filepath.Join(unitDir, template(unit)+".d", dropIn)))
+	return g.exists(filepath.Join(unitDir, unit+".d", dropIn)) || g.exists(filepath.Join(unitDir, template(unit)+".d", dropIn))
 }
 
 // template is the unit that this one is an instance of, or itself.

@@ -60,7 +60,14 @@ func (s Service) Boot() error {
 	v := s.Decide()
 	s.say(v)
 	if v.passes() {
-		return errors.Join(s.open(v), s.settle(v))
+		if err := s.open(v); err != nil {
+			return err
+		}
+		if err := s.settle(v); err != nil {
+			// No reason to call the gate of an open device failed: the next check-in does it.
+			fmt.Fprintf(s.Log, "cannot have the daemon take the permission to reset back: %v\n", err)
+		}
+		return nil
 	}
 	err := s.tell(v)
 	// What the command line or a unit asked for besides goes: not one of it has

@@ -127,9 +127,12 @@ func TestAGateThatDiesLeavesTheDeviceToTheAccountCheck(t *testing.T) {
 	boot.WriteFile(t, c.Root("usr/lib/systemd/system/unknown.service"), "[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n", 0o644)
 	c.Enable("unknown.service")
 	dies := "usr/lib/systemd/system/accountlock-gate.service.d/test.conf"
-	boot.WriteFile(t, c.Root(dies), "[Service]\nExecStart=\nExecStart=/bin/sh -c 'echo undecided >/run/accountlock/locked; kill -KILL $$$$'\n", 0o644)
-	for _, words := range [][]string{nil, {"systemd.unit=multi-user.target"}, {"systemd.setenv=SYSTEMCTL_FORCE_BUS=1"}} {
-		c.With(words...)
+	const undecided, silent = "/bin/sh -c 'echo undecided >/run/accountlock/locked; kill -KILL $$$$'", "/bin/false"
+	for _, try := range []struct{ gate, word string }{
+		{undecided, ""}, {silent, ""}, {undecided, "systemd.unit=multi-user.target"}, {undecided, "systemd.setenv=SYSTEMCTL_FORCE_BUS=1"},
+	} {
+		boot.WriteFile(t, c.Root(dies), "[Service]\nExecStart=\nExecStart="+try.gate+"\n", 0o644)
+		c.With(strings.Fields(try.word)...)
 		c.Boot()
 		c.Until("the account check", 30*time.Second, func() bool {
 			out, _ := c.Sh("systemctl is-active accountlock-locked.target accountlock-firstboot@console.service; systemctl is-failed accountlock-gate.service; systemctl list-jobs --no-pager")
