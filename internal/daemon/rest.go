@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/flow"
@@ -28,17 +29,34 @@ func (p *parts) rests() bool {
 	return s.Status.State == lock.Unlinked && s.LastCheckIn > 0 && !p.flows.Busy()
 }
 
+// resting makes the word and what it is about one: nothing begins in between.
+var resting sync.Mutex
+
 // rest leaves the word for systemd, or takes it back.
 func (p *parts) rest(dir string) {
+	resting.Lock()
+	defer resting.Unlock()
 	var err error
 	if p.rests() {
-		err = os.WriteFile(filepath.Join(dir, restName), nil, 0o600)
+		err = leaveWord(filepath.Join(dir, restName))
 	} else {
 		err = wake(dir)
 	}
 	if err != nil {
 		p.log.Warn("cannot say whether the device need be woken for check-ins", "error", err)
 	}
+}
+
+// leaveWord makes the file; one that is there is not touched, since systemd would look anew.
+func leaveWord(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // wake takes the word for systemd back, and does not return before that is on the disk.
@@ -66,6 +84,8 @@ type waking struct {
 
 // Begin implements flow.Journal.
 func (w waking) Begin(ctx context.Context, op flow.Operation) error {
+	resting.Lock()
+	defer resting.Unlock()
 	// fails closed: a link that no check-in would follow is not made.
 	if err := wake(w.dir); err != nil {
 		return fault.New(fault.StorageFailed, err)
