@@ -131,7 +131,7 @@ func Start(t testing.TB) *Service {
 	return start(t, cheap, nil)
 }
 
-// StartCounting is Start on an SQLite database whose queries are counted.
+// StartCounting is Start on a database whose queries are counted.
 func StartCounting(t testing.TB) (*Service, *storetest.Counts) {
 	t.Helper()
 	c := &storetest.Counts{}

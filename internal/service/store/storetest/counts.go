@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// Counts counts what is asked of an SQLite database. It is safe for concurrent use.
+// Counts counts what is asked of a database. It is safe for concurrent use.
 type Counts struct{ begins, commits, rollbacks, queries, execs atomic.Int64 }
 
 // Figures are what Counts has counted.
@@ -35,7 +35,7 @@ func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &conn{inner.(fullConn), k.c}, nil
 }
 
-// fullConn is what modernc's connections are; forwarding all of it keeps the
+// fullConn is what the connections of both drivers are; forwarding all of it keeps the
 // service on the paths that it takes in earnest.
 type fullConn interface {
 	driver.Conn
@@ -45,12 +45,25 @@ type fullConn interface {
 	driver.QueryerContext
 	driver.Pinger
 	driver.SessionResetter
-	driver.Validator
 }
 
 type conn struct {
 	fullConn
 	c *Counts
+}
+
+// IsValid is what modernc's connections have and pgx's do not.
+func (n *conn) IsValid() bool {
+	v, ok := n.fullConn.(driver.Validator)
+	return !ok || v.IsValid()
+}
+
+// CheckNamedValue is what pgx's connections have and modernc's do not.
+func (n *conn) CheckNamedValue(v *driver.NamedValue) error {
+	if c, ok := n.fullConn.(driver.NamedValueChecker); ok {
+		return c.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
 }
 
 func (n *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
