@@ -40,14 +40,10 @@ func (c *contacts) of(region string) ([]flow.Contact, bool) {
 	return list, ok
 }
 
-// Support implements bus.Supporter. Contacts are no secret: a clock that is wrong
-// keeps nobody from them, and where the account service is out of reach those that it
-// named last are good.
-func (p *parts) Support(ctx context.Context, region string) (list []flow.Contact, err error) {
-	err = p.keeper.InTime(ctx, func() error {
-		list, err = p.service.Support(ctx, region)
-		return err
-	})
+// Support implements bus.Supporter. Where the account service is out of reach, the
+// contacts that it named last are good.
+func (p *parts) Support(ctx context.Context, region string) ([]flow.Contact, error) {
+	list, err := p.askSupport(ctx, region)
 	switch fault.CodeOf(err) {
 	case "":
 		p.contacts.keep(region, list)
@@ -56,5 +52,15 @@ func (p *parts) Support(ctx context.Context, region string) (list []flow.Contact
 			return known, nil
 		}
 	}
+	return list, err
+}
+
+// askSupport asks the account service itself. Contacts are no secret: a clock that is
+// wrong keeps nobody from them.
+func (p *parts) askSupport(ctx context.Context, region string) (list []flow.Contact, err error) {
+	err = p.keeper.InTime(ctx, func() error {
+		list, err = p.service.Support(ctx, region)
+		return err
+	})
 	return list, err
 }

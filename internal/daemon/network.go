@@ -138,7 +138,7 @@ func (r *report) checkService(ctx context.Context, ask bool) bus.Check {
 	}
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
-	_, err := r.parts.Support(ctx, "")
+	_, err := r.parts.askSupport(ctx, "") // and not what is remembered of it
 	r.parts.keeper.NoteContact(err)
 	if err == nil {
 		c.Result, c.Message = resultOK, "It answers and is trusted."

@@ -3,7 +3,10 @@
 package story_test
 
 import (
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	accountlock "github.com/accountlock/accountlock/internal/bus"
@@ -27,4 +30,21 @@ func TestSupportsContactsOutliveTheNetwork(t *testing.T) {
 	// What was never heard is not made up.
 	_, err = ask(r, "FR")
 	r.wantError(err, "ServiceUnavailable")
+}
+
+// What is remembered for people says nothing of whether the account service answers.
+func TestTheDoctorAsksTheAccountServiceItself(t *testing.T) {
+	r := newRig(t)
+	doctor := func() string {
+		t.Helper()
+		return string(r.Bus.Run(t, exec.Command(filepath.Join(r.Bin, "accountlockctl"), "doctor")).Output())
+	}
+	const good = "It answers and is trusted."
+	if out := doctor(); !strings.Contains(out, good) {
+		t.Fatalf("with the account service:\n%s", out)
+	}
+	r.stopServer()
+	if out := doctor(); strings.Contains(out, good) || !strings.Contains(out, "account service") {
+		t.Errorf("without it:\n%s", out)
+	}
 }
