@@ -52,8 +52,8 @@ func (s Service) Boot() error {
 	if err := s.remove(openFile); err != nil {
 		return err
 	}
-	// A gate that dies while it decides leaves the device to the account check, whose
-	// screen asks for this file.
+	// A gate that dies while it decides leaves the device to the account check, which can
+	// say that nothing is decided.
 	if err := s.tell(Verdict{Status: lock.LockedFor(undecided)}); err != nil {
 		fmt.Fprintf(s.Log, "cannot say that nothing is decided yet: %v\n", err)
 	}
@@ -138,7 +138,6 @@ var sessions = []string{
 }
 
 // open says that the device is open. PID 1 waits for that (accountlock-continue.path).
-// Until that is said the screen needs to know that it is locked.
 func (s Service) open(v Verdict) error {
 	if err := s.write(openFile, v); err != nil {
 		return err

@@ -74,7 +74,12 @@ var spells = []spell{
 	{words: "SYSTEMD_PROC_CMDLINE=systemd.unit=" + vendors + ".service", gives: isVendors},
 	{words: `"SYSTEMD_PROC_CMDLINE=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
 	{words: `"SYSTEMD_EFI_OPTIONS=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
+	// What is set like this generators are told, and PID 1's own environment does not say.
+	{words: "systemd.setenv=SYSTEMD_PROC_CMDLINE=systemd.wants=" + vendors, gives: isVendors},
+	{words: `"systemd.setenv=SYSTEMD_PROC_CMDLINE=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
+	{words: "systemd.setenv=SYSTEMD_IN_INITRD=1 rd.systemd.wants=" + vendors, gives: isVendors},
 	{words: "SYSTEMD_IN_INITRD=1", gives: goesOn},
+	{words: "SYSTEMD_IN_INITRD=1 rd.systemd.unit=" + vendors + ".service systemd.unit=rescue.target", gives: isVendors},
 	{words: "SYSTEMD_IN_INITRD=1 rd.systemd.mask=accountlock-gate.service rd.systemd.wants=" + vendors, gives: isVendors, dark: true},
 	{words: "systemd.setenv=STATE_DIRECTORY=/persist/accountlock systemd.setenv=RUNTIME_DIRECTORY=/tmp", gives: goesOn},
 }
@@ -219,6 +224,7 @@ func TestWhereTheGateIsMaskedAndAUnitIsNamedPID1GivesUp(t *testing.T) {
 	putThief(t, c)
 	for _, words := range []string{
 		"systemd.unit=multi-user.target", "-- --unit=" + vendors + ".service", "-- --uni " + vendors + ".service", "-- --un=" + vendors + ".service",
+		"SYSTEMD_IN_INITRD=1 rd.systemd.mask=accountlock-gate.service rd.systemd.unit=" + vendors + ".service systemd.unit=rescue.target",
 	} {
 		c.With(strings.Fields("systemd.mask=accountlock-gate.service " + words)...)
 		if shown := c.BootInVain(); !strings.Contains(shown, "Exiting PID 1") {
