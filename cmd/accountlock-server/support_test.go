@@ -222,6 +222,19 @@ func TestTheConsoleReleasesADeviceInACaseAlone(t *testing.T) {
 	if code != 4 || !strings.Contains(stderr, dev.ID+" (lost)") {
 		t.Errorf("a deletion in production: %d %s", code, stderr)
 	}
+	// In a folder of files alike that `dev` did not make, --data frees nothing either.
+	demo := filepath.Join(d.dir, "demo.json")
+	if err := os.Rename(demo, demo+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"account", "delete", owner.AccountID}, {"device", "found", dev.ID}} {
+		if _, stderr, code := runTo(t, append(args, "--data", d.dir)...); code == 0 || !strings.Contains(stderr, "is not a folder of accountlock-server dev") {
+			t.Errorf("%q in a folder of production: %d %s", args, code, stderr)
+		}
+	}
+	if err := os.Rename(demo+".kept", demo); err != nil {
+		t.Fatal(err)
+	}
 	if shown := d.run(0, "account", "show", owner.AccountID); strings.Contains(shown, "Deleted") {
 		t.Errorf("%s", shown)
 	}

@@ -24,6 +24,9 @@ const maxLine = 128
 // probes is how many places Check looks at for the order of the hashes.
 const probes = 64
 
+// wholeSize is how large, in bytes, a list is that must have hashes up to the last.
+const wholeSize = 1 << 20
+
 // List is a list on a disk. It is safe for concurrent use, and keeps nothing between
 // calls: a file that is replaced by another (rename) counts at once.
 type List struct{ path string }
@@ -70,6 +73,14 @@ func (l *List) Check() error {
 				last = one.hash
 			}
 		}
+		// Where the file was cut, the last line is not whole, or not of the last hashes.
+		end, ok, err := r.last()
+		switch {
+		case err != nil:
+			return err
+		case ok && r.size > wholeSize && end.hash[0] != 0xff:
+			return errors.New("it ends before the last hashes")
+		}
 		return nil
 	})
 }
@@ -101,6 +112,17 @@ type lines struct {
 	io.ReaderAt
 
 	size int64
+}
+
+// last is the last line that begins within a line's length of the end.
+func (r lines) last() (end line, ok bool, err error) {
+	for at := max(0, r.size-maxLine); ; {
+		one, more, err := r.from(at, r.size)
+		if err != nil || !more {
+			return end, ok, err
+		}
+		end, ok, at = one, true, one.end
+	}
 }
 
 // line is one of them: where it stands, and what it names.
@@ -172,8 +194,8 @@ func (r lines) from(at, before int64) (line, bool, error) {
 // read takes in a line: the hash, and, after a colon, a count, which does not matter.
 func (l *line) read(text []byte) bool {
 	text = bytes.TrimRight(text, "\r\n")
-	name, _, counted := bytes.Cut(text, []byte(":"))
-	if len(name) != hex.EncodedLen(len(l.hash)) || !counted && len(name) != len(text) {
+	name, _, _ := bytes.Cut(text, []byte(":"))
+	if len(name) != hex.EncodedLen(len(l.hash)) {
 		return false
 	}
 	_, err := hex.Decode(l.hash[:], name)

@@ -95,6 +95,11 @@ func TestWhatIsNoListIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	large, err := os.ReadFile(write(t, "\n", passwords(30_000)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := strings.SplitAfter(string(large), "\n")
 	lines := strings.SplitAfter(strings.TrimSpace(string(sorted))+"\n", "\n")
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
 	for name, text := range map[string]string{
@@ -104,6 +109,8 @@ func TestWhatIsNoListIsRefused(t *testing.T) {
 		"of NTLM":            strings.Repeat("8846F7EAEE8FB117AD06BDD830B7586C:3\n", 10),
 		"one endless line":   strings.Repeat("A", 100_000),
 		"cut at the front":   string(sorted[7:]),
+		"cut in a line":      string(sorted[:len(sorted)-20]),
+		"cut between lines":  strings.Join(whole[:len(whole)-1000], ""),
 		"a range of a range": "0018A45C4D1DEF81644B54AB7F969B88D65:10\n",
 	} {
 		if _, err := breached.Open(file(t, text)); err == nil {

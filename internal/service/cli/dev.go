@@ -82,9 +82,10 @@ func demoConfig(dir, address string) (config.Config, error) {
 	return c, c.Check()
 }
 
-// isDemo reports whether `dev` has used the folder.
+// isDemo reports whether `dev` has used the folder. Its accounts tell, and not its database,
+// which lies where a service that people rely on has it too.
 func isDemo(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, demoDatabase))
+	_, err := os.Stat(filepath.Join(dir, demoAccounts))
 	return err == nil
 }
 

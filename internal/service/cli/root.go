@@ -106,7 +106,7 @@ func (p *place) open(ctx context.Context) (*service, error) {
 		return nil, err
 	}
 	if p.data != "" && !isDemo(p.data) {
-		return nil, usage("%s is not a folder of accountlock-server dev.", p.data)
+		return nil, usage("%s is not a folder of accountlock-server dev. --config is for another service.", p.data)
 	}
 	return openService(ctx, cfg, newLog(p.log, slog.LevelWarn), nil, false)
 }

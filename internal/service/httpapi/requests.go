@@ -352,7 +352,7 @@ func (r *requests) refused(ctx context.Context, tx *sql.Tx, j *job, now time.Tim
 		return err
 	}
 	// The nonce of a request that got no answer of its own is used up too.
-	_, err = tx.ExecContext(ctx, `INSERT INTO nonces (nonce) VALUES ($1)`, j.nonce)
+	_, err = tx.ExecContext(ctx, `INSERT INTO nonces (nonce) VALUES ($1) ON CONFLICT DO NOTHING`, j.nonce)
 	return err
 }
 
