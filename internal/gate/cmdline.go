@@ -51,7 +51,7 @@ func readBootWords(root string, container bool, getenv func(string) (string, boo
 			environ[name] = value
 		}
 	}
-	view := func(getenv func(string) (string, bool)) bootWords {
+	view := func(getenv func(string) (string, bool), args []string) bootWords {
 		own, stands := getenv("SYSTEMD_PROC_CMDLINE")
 		if !stands {
 			own = line
@@ -60,8 +60,9 @@ func readBootWords(root string, container bool, getenv func(string) (string, boo
 		initrd, _ := getenv("SYSTEMD_IN_INITRD")
 		return parseBootWords(slices.Concat(splitWords(options), splitWords(own), args), isTrue(initrd))
 	}
-	b := view(func(name string) (string, bool) { value, ok := environ[name]; return value, ok })
-	generators := view(getenv)
+	b := view(func(name string) (string, bool) { value, ok := environ[name]; return value, ok }, args)
+	// In a container systemd 252 splits the arguments again where they have blanks.
+	generators := view(getenv, splitWords(strings.Join(args, " ")))
 	b.units = append(b.units, generators.units...)
 	b.wants = append(b.wants, generators.wants...)
 	b.runs, b.masks = b.runs || generators.runs, b.masks || generators.masks

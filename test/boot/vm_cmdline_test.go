@@ -77,6 +77,7 @@ var spells = []spell{
 	// What is set like this generators are told, and PID 1's own environment does not say.
 	{words: "systemd.setenv=SYSTEMD_PROC_CMDLINE=systemd.wants=" + vendors, gives: isVendors},
 	{words: `"systemd.setenv=SYSTEMD_PROC_CMDLINE=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
+	{words: `"systemd.setenv=SYSTEMD_EFI_OPTIONS=systemd.mask=accountlock-gate.service systemd.wants=` + vendors + `"`, gives: isVendors, dark: true},
 	{words: "systemd.setenv=SYSTEMD_IN_INITRD=1 rd.systemd.wants=" + vendors, gives: isVendors},
 	{words: "SYSTEMD_IN_INITRD=1", gives: goesOn},
 	{words: "SYSTEMD_IN_INITRD=1 rd.systemd.unit=" + vendors + ".service systemd.unit=rescue.target", gives: isVendors},
