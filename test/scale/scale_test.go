@@ -72,7 +72,7 @@ func TestFlatFromAThousandToTenMillionDevices(t *testing.T) {
 		ratios = append(ratios, row)
 	}
 	first, last := ratios[0], ratios[len(ratios)-1]
-	// Where connections are kept, what a database of gigabytes reads from its file weighs most.
+	// What was measured, and how far it is from flat: docs/operations.md, Sizing.
 	for i, bound := range []float64{0.8, 0.6, 0.85} {
 		if last[i] < bound*first[i] {
 			t.Errorf("it is not flat: %.2f of the floors among %d devices, %.2f among %d", first, sizes[0], last, filled)
