@@ -148,7 +148,7 @@ func (s *Service) refused(ctx context.Context, guess *account.Guess, m Member, h
 		e.Detail = "a name that nobody has, " + whence(from)
 		_, err := s.passwords.Guess(ctx, "staff-noted", "", netip.Addr{})
 		if fault.CodeOf(err) == fault.RateLimited {
-			// Something is written all the same: names do not show in the time that it takes.
+			// Something is written all the same, so that names show less in the time that it takes.
 			if err := s.audit.Touch(ctx); err != nil {
 				return err
 			}
