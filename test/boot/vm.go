@@ -72,10 +72,8 @@ type VM struct {
 	// Discard: what a boot writes is gone at its end, as if it had not been.
 	Discard bool
 	// Cable: there is a network.
-	Cable bool
-	// protected is the disk that cannot be written.
-	protected string
-	started   time.Time
+	Cable   bool
+	started time.Time
 }
 
 // NewVM makes a virtual device with the package, provisioned for a new account
@@ -127,9 +125,6 @@ func (m *VM) With(words ...string) *VM {
 	return m
 }
 
-// Protect keeps the next boots from writing to the disk.
-func (m *VM) Protect(disk string) { m.protected = disk }
-
 // HideTPM takes the TPM out for the next boots, or puts it back.
 func (m *VM) HideTPM(hidden bool) { m.tpm = !hidden }
 
@@ -179,10 +174,7 @@ func (m *VM) boot(limit time.Duration) bool {
 	}
 	for _, disk := range []string{"root", "var", "persist", "frp"} {
 		mode := ""
-		switch {
-		case disk == m.protected:
-			mode = ",readonly=on"
-		case m.Discard:
+		if m.Discard {
 			mode = ",snapshot=on"
 		}
 		args = append(args, "-drive", "file="+m.path(disk+".img")+",format=raw,if=none,id="+disk+mode, "-device", "nvme,serial="+disk+",drive="+disk)
