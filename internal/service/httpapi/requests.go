@@ -132,8 +132,8 @@ func (r *requests) hash(parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// take writes a request, answered or not, unless the table has it. The answer it
-// returns is of a request that is answered.
+// take writes a request that is still to be answered, unless the table has it. The
+// answer it returns is of one that was answered before.
 func (r *requests) take(ctx context.Context, k kept) (fate, kept, error) {
 	j := &job{kept: k, ready: make(chan struct{})}
 	err := r.await(ctx, j)
