@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) error {
 	p.flows.Observe(server)
 	p.settle(ctx)
 	if !p.rests() {
-		p.rest(o.Config.State.Directory)
+		p.rest()
 	}
 	if err := server.Own(); err != nil {
 		return err
@@ -98,6 +98,8 @@ type parts struct {
 	around  *around
 	// contacts are those of support that were last heard of.
 	contacts contacts
+	// word is for systemd: whether the device need be woken for check-ins.
+	word word
 }
 
 func newParts(ctx context.Context, o Options) (*parts, error) {
@@ -114,7 +116,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 		// The next write does it; until then the record before counts, too.
 		o.Log.Error("cannot end what a power cut left of the last write", "error", err)
 	}
-	p := &parts{log: o.Log, store: store, journal: journal.New(o.Config.State.Directory, time.Now, o.Log)}
+	p := &parts{log: o.Log, store: store, journal: journal.New(o.Config.State.Directory, time.Now, o.Log), word: word{dir: o.Config.State.Directory}}
 	var known lock.Record
 	if evidence.Store == lock.StoreValid {
 		known = evidence.Record
@@ -127,7 +129,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Tickets: p.service, Cases: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: waking{p.journal, o.Config.State.Directory}, Diary: p.journal, Events: p.journal,
+		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: waking{p.journal, &p.word}, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Chip:     chip(o.Config),
 		Hardware: hardware{machineOf(o.Config), o.Config.Device, o.Log},

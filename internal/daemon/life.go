@@ -164,7 +164,7 @@ func (l *life) live(ctx context.Context) error {
 // leave gives the name back first, so that a call that comes now starts the
 // daemon again instead of being lost, and answers what is already here.
 func (l *life) leave() error {
-	l.parts.rest(l.Config.State.Directory)
+	l.parts.rest()
 	if err := l.server.Release(); err != nil {
 		l.Log.Debug("cannot release the name", "error", err)
 		return nil

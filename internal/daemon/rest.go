@@ -29,27 +29,31 @@ func (p *parts) rests() bool {
 	return s.Status.State == lock.Unlinked && s.LastCheckIn > 0 && !p.flows.Busy()
 }
 
-// resting makes the word and what it is about one: nothing begins in between.
-var resting sync.Mutex
+// word is the file, in the state directory dir.
+type word struct {
+	// mu makes the word and what it is about one: nothing begins in between.
+	mu  sync.Mutex
+	dir string
+}
 
 // rest leaves the word for systemd, or takes it back.
-func (p *parts) rest(dir string) {
-	resting.Lock()
-	defer resting.Unlock()
+func (p *parts) rest() {
+	p.word.mu.Lock()
+	defer p.word.mu.Unlock()
 	var err error
 	if p.rests() {
-		err = leaveWord(filepath.Join(dir, restName))
+		err = p.word.leave()
 	} else {
-		err = wake(dir)
+		err = p.word.takeBack()
 	}
 	if err != nil {
 		p.log.Warn("cannot say whether the device need be woken for check-ins", "error", err)
 	}
 }
 
-// leaveWord makes the file; one that is there is not touched, since systemd would look anew.
-func leaveWord(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+// leave makes the file; one that is there is not touched, since systemd would look anew.
+func (w *word) leave() error {
+	f, err := os.OpenFile(filepath.Join(w.dir, restName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -59,16 +63,16 @@ func leaveWord(path string) error {
 	return f.Close()
 }
 
-// wake takes the word for systemd back, and does not return before that is on the disk.
-func wake(dir string) error {
-	err := os.Remove(filepath.Join(dir, restName))
+// takeBack removes the file, and does not return before that is on the disk.
+func (w *word) takeBack() error {
+	err := os.Remove(filepath.Join(w.dir, restName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
+	d, err := os.Open(w.dir)
 	if err != nil {
 		return err
 	}
@@ -79,15 +83,15 @@ func wake(dir string) error {
 type waking struct {
 	flow.Journal
 
-	dir string
+	word *word
 }
 
 // Begin implements flow.Journal.
 func (w waking) Begin(ctx context.Context, op flow.Operation) error {
-	resting.Lock()
-	defer resting.Unlock()
+	w.word.mu.Lock()
+	defer w.word.mu.Unlock()
 	// fails closed: a link that no check-in would follow is not made.
-	if err := wake(w.dir); err != nil {
+	if err := w.word.takeBack(); err != nil {
 		return fault.New(fault.StorageFailed, err)
 	}
 	return w.Journal.Begin(ctx, op)
