@@ -1014,7 +1014,7 @@ type ClientInterface interface {
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1085,7 +1085,7 @@ type ClientInterface interface {
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1480,7 +1480,7 @@ func (c *Client) EndFlow(ctx context.Context, flowId FlowID, params *EndFlowPara
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 // answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 // appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1561,7 +1561,7 @@ func (c *Client) AnswerFlowWithBody(ctx context.Context, flowId FlowID, params *
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 // answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 // appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2581,7 +2581,7 @@ type ClientWithResponsesInterface interface {
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2652,7 +2652,7 @@ type ClientWithResponsesInterface interface {
 	// of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 	// answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 	// appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-	// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+	// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3613,7 +3613,7 @@ func (c *ClientWithResponses) EndFlowWithResponse(ctx context.Context, flowId Fl
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 // answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 // appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3690,7 +3690,7 @@ func (c *ClientWithResponses) AnswerFlowWithBodyWithResponse(ctx context.Context
 // of ALTCHA (https://altcha.org, version 1): JSON with `algorithm` (SHA-256), `challenge`, `salt`, `maxnumber` and `signature`. The
 // answer's `captcha` is the base64 of the JSON with `algorithm`, `challenge`, `salt`, `signature` and the `number` whose digits,
 // appended to the salt, hash to the challenge. It leads back to `password` and permits one attempt. A challenge serves its own flow,
-// once, for ten minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
+// once, for fifteen minutes; `resend` makes another. What does not do is refused with `CaptchaRequired`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -20,6 +20,6 @@ func TestAnAccountIsMadeInABrowser(t *testing.T) {
 		do("see", "Your account is made"), do("axe"), do("targets"), shot(t, "portal-registered"),
 		do("button", "Copy"), do("see", "Copied"))
 	w.visit(t, browser.Plan{Width: 1024, Height: 768, Locale: "zh-CN"},
-		w.goTo("/register"), do("see", "创建帐户"), do("axe"), do("tab", "电子邮件"), do("type", "next@example.org"), do("key", "Enter"),
+		w.goTo("/register"), do("see", "检查已完成"), do("axe"), do("tab", "电子邮件"), do("type", "next@example.org"), do("key", "Enter"),
 		do("see", "next@example.org"), do("axe"))
 }

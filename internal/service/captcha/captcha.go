@@ -30,8 +30,8 @@ import (
 )
 
 const (
-	// Life is how long a challenge can be solved.
-	Life = 10 * time.Minute
+	// Life is how long a challenge can be solved: as long as a flow waits for it.
+	Life = 15 * time.Minute
 	// Effort is the number of hashes (SHA-256) that a solution takes at most, twice
 	// the average: some tens of milliseconds in a program, a second in a browser.
 	Effort = 100_000
@@ -68,10 +68,11 @@ type challenge struct {
 // Challenge returns a new challenge (JSON, as ALTCHA's widget takes it) for one use,
 // such as a flow's ID: its answer does not serve another one.
 func (c *Captcha) Challenge(use string) (string, error) {
-	expires := c.now().Add(Life)
 	made, err := altcha.CreateChallenge(altcha.ChallengeOptions{
-		Algorithm: altcha.SHA256, MaxNumber: Effort, HMACKey: c.key, Expires: &expires,
-		Params: url.Values{"use": {name(use)}},
+		Algorithm: altcha.SHA256, MaxNumber: Effort, HMACKey: c.key,
+		// Not under the widget's own name for it (expires): it would judge that by the visitor's
+		// clock, and stop at once where that is wrong.
+		Params: url.Values{"use": {name(use)}, "until": {strconv.FormatInt(c.now().Add(Life).Unix(), 10)}},
 	})
 	if err != nil {
 		return "", fmt.Errorf("cannot make a captcha: %w", err)
@@ -95,15 +96,15 @@ func (c *Captcha) Verify(ctx context.Context, use, answer string) error {
 	}
 	// What follows was signed with the challenge.
 	signed := altcha.ExtractParams(p)
-	expires, err := strconv.ParseInt(signed.Get("expires"), 10, 64)
+	until, err := strconv.ParseInt(signed.Get("until"), 10, 64)
 	now := c.now()
 	switch {
 	case err != nil || signed.Get("use") != name(use):
 		return refused("The answer is to another check.")
-	case now.Unix() >= expires:
+	case now.Unix() >= until:
 		return refused("The check has expired.")
 	}
-	fresh, err := c.spend(ctx, p.Challenge, expires)
+	fresh, err := c.spend(ctx, p.Challenge, until)
 	if err != nil {
 		return err
 	}
@@ -126,11 +127,11 @@ func parse(answer string) (altcha.Payload, bool) {
 }
 
 // spend notes that a challenge was solved, and reports whether it was not before.
-func (c *Captcha) spend(ctx context.Context, challenge string, expires int64) (bool, error) {
+func (c *Captcha) spend(ctx context.Context, challenge string, until int64) (bool, error) {
 	var n int64
 	err := c.db.Tx(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `INSERT INTO captchas (challenge, expires_at) VALUES ($1, $2) ON CONFLICT (challenge) DO NOTHING`,
-			challenge, expires*1000)
+			challenge, until*1000)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func TestNoAnswerIsMadeUp(t *testing.T) {
 		"no JSON":             base64.StdEncoding.EncodeToString([]byte("{")),
 		"too long":            strings.Repeat("A", 5000),
 		"another number":      change(func(p *altcha.Payload) { p.Number++ }),
-		"a longer life":       change(func(p *altcha.Payload) { p.Salt = strings.Replace(p.Salt, "expires=1", "expires=9", 1) }),
+		"a longer life":       change(func(p *altcha.Payload) { p.Salt = strings.Replace(p.Salt, "until=1", "until=9", 1) }),
 		"a digit moved over":  change(func(p *altcha.Payload) { p.Salt += strconv.FormatInt(p.Number, 10)[:1]; p.Number %= 10 }),
 		"another signature":   change(func(p *altcha.Payload) { p.Signature = strings.Repeat("0", 64) }),
 		"a weaker algorithm":  change(func(p *altcha.Payload) { p.Algorithm = "SHA-1" }),
@@ -170,7 +170,7 @@ func TestSolvingIsBounded(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	f.Add("")
-	f.Add(base64.StdEncoding.EncodeToString([]byte(`{"algorithm":"SHA-256","challenge":"00","number":1,"salt":"a?expires=1&use=2&","signature":"00"}`)))
+	f.Add(base64.StdEncoding.EncodeToString([]byte(`{"algorithm":"SHA-256","challenge":"00","number":1,"salt":"a?until=1&use=2&","signature":"00"}`)))
 	f.Add(base64.StdEncoding.EncodeToString([]byte(`{"algorithm":"SHA-256","salt":"?%zz"}`)))
 	c := captcha.New(nil, bytes.Repeat([]byte("s"), 32), time.Now)
 	f.Fuzz(func(t *testing.T, answer string) {

@@ -5,10 +5,11 @@ import "./altcha/altcha.min.js";
 
 const { algorithms, i18n } = globalThis.$altcha;
 algorithms.set("SHA-256", () => new Worker("/static/altcha/sha.js"));
-const language = document.documentElement.lang;
+// The widget looks its words up in small letters, and takes English for zh-Hans otherwise.
+const language = document.documentElement.lang.toLowerCase();
 for (const box of document.querySelectorAll("[data-captcha]")) {
   const { captcha, ...words } = box.dataset;
-  i18n.set(language, { ...words, expired: words.error });
+  i18n.set(language, words);
   const widget = document.createElement("altcha-widget");
   widget.setAttribute("challenge", captcha);
   widget.setAttribute("name", "captcha");
