@@ -72,11 +72,17 @@ VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM device_events WHERE device
 
 // Events returns the newest events of a device, the newest first, at most limit.
 func (r *Registry) Events(ctx context.Context, deviceID string, limit int) ([]Event, error) {
+	return r.events(ctx, deviceID, "", limit)
+}
+
+// events are those of a device since it was last changed by since, or all.
+func (r *Registry) events(ctx context.Context, deviceID string, since Change, limit int) ([]Event, error) {
 	var out []Event
 	err := r.db.Read(ctx, func(tx *sql.Tx) error {
 		out = []Event{}
 		rows, err := tx.QueryContext(ctx, `SELECT kind, detail, happened_at, batch FROM device_events
-WHERE device_id = $1 ORDER BY number DESC LIMIT $2`, deviceID, limit)
+WHERE device_id = $1 AND number >= COALESCE((SELECT MAX(number) FROM device_events WHERE device_id = $1 AND batch = '' AND kind = $2), 0)
+ORDER BY number DESC LIMIT $3`, deviceID, since, limit)
 		if err != nil {
 			return err
 		}

@@ -57,6 +57,15 @@ func (o Owned) Show(ctx context.Context, deviceID string) (Details, error) {
 	return d, o.mine(d.Link)
 }
 
+// Events is Registry.Events for the owner: since the device was linked, for what was
+// before may be another person's.
+func (o Owned) Events(ctx context.Context, deviceID string, limit int) ([]Event, error) {
+	if _, err := o.Show(ctx, deviceID); err != nil {
+		return nil, err
+	}
+	return o.r.events(ctx, deviceID, Commit, limit)
+}
+
 // mine returns nil if a link is this account's and in force.
 func (o Owned) mine(l Link) error {
 	if l.AccountID != o.accountID || !l.Status.InForce() {

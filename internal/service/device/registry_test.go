@@ -130,3 +130,30 @@ func TestTheListOfEventsIsBounded(t *testing.T) {
 		t.Errorf("%d events from %v to %v, want the newest 1000", len(events), events[len(events)-1].At, events[0].At)
 	}
 }
+
+func TestAnOwnerSeesWhatHappenedSinceTheDeviceWasLinked(t *testing.T) {
+	s := apitest.Start(t)
+	d := s.Device(t)
+	s.Link(t, d, s.Owner)
+	report := []device.Event{{Kind: "started", At: time.Unix(1, 0), Detail: "of the owner before"}}
+	if err := s.Devices.Report(t.Context(), d.ID, "before", report); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Devices.Owned(s.Owner.ID).Release(t.Context(), d.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.Link(t, d, s.Stranger)
+	if _, err := s.Devices.Owned(s.Owner.ID).Events(t.Context(), d.ID, 10); fault.CodeOf(err) != fault.DeviceUnknown {
+		t.Errorf("the owner before: got %v", err)
+	}
+	if _, err := s.Devices.Owned(s.Stranger.ID).Lose(t.Context(), d.ID, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	events, err := s.Devices.Owned(s.Stranger.ID).Events(t.Context(), d.ID, 10)
+	if err != nil || len(events) != 2 || events[0].Kind != string(device.Lose) || events[1].Kind != string(device.Commit) {
+		t.Errorf("the owner of now: got %v, %v", events, err)
+	}
+	if all, err := s.Devices.Events(t.Context(), d.ID, 10); err != nil || len(all) != 5 {
+		t.Errorf("support: got %v, %v", all, err)
+	}
+}

@@ -45,12 +45,13 @@ func (p *Portal) devicePage(w http.ResponseWriter, r *http.Request, s session) {
 
 // deviceWith shows a device's page with a refusal, or changed by with.
 func (p *Portal) deviceWith(w http.ResponseWriter, r *http.Request, s session, refused error, with func(*deviceData)) {
-	d, err := p.Devices.Owned(s.AccountID).Show(r.Context(), r.PathValue("device"))
+	owned := p.Devices.Owned(s.AccountID)
+	d, err := owned.Show(r.Context(), r.PathValue("device"))
 	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	events, err := p.Devices.Events(r.Context(), d.DeviceID, maxEventsShown)
+	events, err := owned.Events(r.Context(), d.DeviceID, maxEventsShown)
 	if err != nil {
 		p.fail(w, r, err)
 		return

@@ -161,7 +161,7 @@ func TestTheOwnersListHasWordsForEveryEvent(t *testing.T) {
 		for kind := range kinds {
 			n++
 			if _, err := tx.ExecContext(t.Context(), `INSERT INTO device_events (device_id, number, kind, detail, happened_at, noted_at, batch)
-VALUES ($1, $2, $3, '', 1, 1, '')`, d.ID, n, kind); err != nil {
+VALUES ($1, $2, $3, '', 1, 1, 'all')`, d.ID, n, kind); err != nil {
 				return err
 			}
 		}
