@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -87,6 +88,23 @@ func (s *Service) SetSecondFactor(ctx context.Context, id string, on bool) (Acco
 	return a, err
 }
 
+// MayHave returns nil if SetPassword would take a password for an account, and its error
+// otherwise: for who asks for a code before the change, and would spend it on a weak one.
+func (s *Service) MayHave(ctx context.Context, id string, password accountapi.Secret) error {
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	p, err := s.acceptable(password, a.names())
+	p.Wipe()
+	return err
+}
+
+// names are what the account's password must not be.
+func (a Account) names() []Identifier {
+	return append(slices.Clone(a.Identifiers), Identifier{Kind: KindAccountID, Value: a.ID})
+}
+
 // SetPassword gives an account another password, forgets the wrong guesses at
 // it, has OnPassword called, and tells the owner. Errors are faults: WeakPassword, InvalidArgument (no
 // such account), AccountDeleted, ServiceUnavailable.
@@ -99,7 +117,7 @@ func (s *Service) setPassword(ctx context.Context, id string, password accountap
 	if err != nil {
 		return err
 	}
-	phc, err := s.newHash(ctx, password, append(a.Identifiers, Identifier{Kind: KindAccountID, Value: a.ID}))
+	phc, err := s.newHash(ctx, password, a.names())
 	if err != nil {
 		return err
 	}

@@ -111,17 +111,11 @@ func (s *Service) parseAll(n NewAccount) ([]Identifier, error) {
 // WeakPassword, InvalidArgument, ServiceUnavailable (it cannot be looked up among the
 // breached ones either).
 func (s *Service) newHash(ctx context.Context, password accountapi.Secret, taken []Identifier) (string, error) {
-	if err := checkPassword(password, s.own, taken); err != nil {
-		return "", err
-	}
-	p, err := normalPassword(password)
+	p, err := s.acceptable(password, taken)
 	if err != nil {
 		return "", err
 	}
 	defer p.Wipe()
-	if err := s.checkBreached(p); err != nil {
-		return "", err
-	}
 	leave, err := s.hasher.enter()
 	if err != nil {
 		return "", err
@@ -133,6 +127,23 @@ func (s *Service) newHash(ctx context.Context, password accountapi.Secret, taken
 	}
 	defer release()
 	return s.hasher.hash(p)
+}
+
+// acceptable returns a password that an account may have as normalPassword does; its
+// errors are newHash's.
+func (s *Service) acceptable(password accountapi.Secret, taken []Identifier) (accountapi.Secret, error) {
+	if err := checkPassword(password, s.own, taken); err != nil {
+		return nil, err
+	}
+	p, err := normalPassword(password)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkBreached(p); err != nil {
+		p.Wipe()
+		return nil, err
+	}
+	return p, nil
 }
 
 func noSecondFactor() error {

@@ -120,6 +120,9 @@ var commonText string
 // make it uncommon: 'Sunshine2024!'. So do any that count: 'password123456789'.
 const maxEnd = 5
 
+// minWord is the length, in bytes, below which nothing is a word.
+const minWord = 3
+
 // isCommon reports whether a password, in lower case, is on the list, or among own words, as it is,
 // or after what people do to such a word: letters written as digits, digits and
 // signs around it, the word twice; or whether it repeats itself or counts.
@@ -127,13 +130,18 @@ func isCommon(lower string, own map[string]bool) bool {
 	if repeats(lower) || counts(lower) {
 		return true
 	}
-	bare := bareWord(lower)
-	for _, w := range []string{lower, bare, unleet.Replace(lower), unleet.Replace(bare)} {
+	for _, w := range forms(lower) {
 		if half := w[:len(w)/2]; listed(w) || own[w] || half+half == w && (listed(half) || own[half]) {
 			return true
 		}
 	}
 	return false
+}
+
+// forms are a word, in lower case, and what it may have been made of.
+func forms(lower string) []string {
+	bare := bareWord(lower)
+	return []string{lower, bare, unleet.Replace(lower), unleet.Replace(bare)}
 }
 
 func bareWord(s string) string {
@@ -151,7 +159,7 @@ func bareWord(s string) string {
 var unleet = strings.NewReplacer("0", "o", "1", "i", "3", "e", "4", "a", "5", "s", "7", "t", "@", "a", "$", "s", "!", "i")
 
 func listed(w string) bool {
-	return len(w) >= 3 && strings.Contains(commonText, "\n"+w+"\n")
+	return len(w) >= minWord && strings.Contains(commonText, "\n"+w+"\n")
 }
 
 // repeats reports whether s is one piece of at most four characters over and over.

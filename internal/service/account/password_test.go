@@ -49,6 +49,26 @@ func TestPasswordsThatAreGuessedFirstAreRefused(t *testing.T) {
 	}
 }
 
+func TestTheServicesOwnWordsAreGuessedFirstToo(t *testing.T) {
+	w := newWorld(t, func(c *account.Config) { c.Own = []string{"VendorPhone7", "7"} })
+	jane := w.jane()
+	for _, p := range []string{"vendorphone7", "Vendorphone7!", "V3ndorphone7", "vendorphone", "VendorPhone2027", "vendorphonevendorphone"} {
+		for way, err := range w.choosing(jane, p) {
+			if fault.CodeOf(err) != fault.WeakPassword {
+				t.Errorf("%s as %s: %v", p, way, err)
+			}
+		}
+	}
+	if err := w.MayHave(t.Context(), jane.ID, accountapi.Secret("Vendorphone7!")); fault.CodeOf(err) != fault.WeakPassword {
+		t.Errorf("before the change: %v", err)
+	}
+	for _, p := range []string{"the vendor phones at 7", "7305918264"} {
+		if err := w.MayHave(t.Context(), jane.ID, accountapi.Secret(p)); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
 func TestPasswordsOfTheWrongLengthAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		password string

@@ -158,7 +158,9 @@ func New(cfg Config) (*Service, error) {
 func ownWords(all []string) map[string]bool {
 	out := map[string]bool{}
 	for _, w := range all {
-		out[norm.NFC.String(strings.ToLower(w))] = true
+		for _, form := range forms(norm.NFC.String(strings.ToLower(w))) {
+			out[form] = len(form) >= minWord
+		}
 	}
 	return out
 }

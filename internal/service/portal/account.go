@@ -66,9 +66,12 @@ func (p *Portal) accountWith(w http.ResponseWriter, r *http.Request, s session, 
 func (p *Portal) changePassword(w http.ResponseWriter, r *http.Request, s session) {
 	fresh, repeat := accountapi.Secret(r.PostForm.Get("new-password")), r.PostForm.Get("repeat")
 	defer fresh.Wipe()
-	err := p.prove(r, s)
+	err := p.Accounts.MayHave(r.Context(), s.AccountID, fresh)
 	if err == nil && string(fresh) != repeat {
 		err = fault.Newf(fault.InvalidArgument, "The two new passwords are not the same.")
+	}
+	if err == nil {
+		err = p.prove(r, s)
 	}
 	if err == nil {
 		err = p.Accounts.SetPassword(r.Context(), s.AccountID, fresh)

@@ -46,6 +46,7 @@ type Accounts interface {
 	Get(ctx context.Context, id string) (account.Account, error)
 	SendCode(ctx context.Context, a account.Account, flowID, purpose, locale string) (sentTo string, expires time.Time, err error)
 	CheckCode(ctx context.Context, accountID, flowID, purpose string, code accountapi.Secret) error
+	MayHave(ctx context.Context, id string, password accountapi.Secret) error
 	SetPassword(ctx context.Context, id string, password accountapi.Secret) error
 	SetSecondFactor(ctx context.Context, id string, on bool) (account.Account, error)
 	OfferIdentifier(ctx context.Context, id, typed, flowID, locale string) (account.Identifier, time.Time, error)

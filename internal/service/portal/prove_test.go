@@ -168,3 +168,17 @@ func TestCodesThatProveAreBounded(t *testing.T) {
 	b.post(page, form...).says(t, nothingYet)
 	b.post(page, append(form, "second", b.code())...).says(t, "The second factor was changed")
 }
+
+func TestAWeakPasswordSpendsNoCode(t *testing.T) {
+	s := apitest.Start(t)
+	b := visit(t, s).careful(s.Owner)
+	pw, page := s.Owner.Password, "/account/password"
+	b.post(page, "password", pw, "new-password", fresh, "repeat", fresh).says(t, nothingYet)
+	code, n := b.code(), len(s.Outbox(t))
+	b.post(page, "password", pw, "second", code, "new-password", "Sunshine2024!", "repeat", "Sunshine2024!").says(t, "guessed first")
+	b.post(page, "password", pw, "second", code, "new-password", fresh, "repeat", fresh+"x").says(t, "not the same")
+	if got := len(s.Outbox(t)); got != n {
+		t.Errorf("%d more messages were sent", got-n)
+	}
+	b.post(page, "password", pw, "second", code, "new-password", fresh, "repeat", fresh).says(t, "The password was changed")
+}
