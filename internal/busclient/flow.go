@@ -140,7 +140,7 @@ func Gone(err error) error {
 		return Failed(fault.Timeout, "The flow has ended.", "")
 	case BusErrorPrefix + "NameHasNoOwner", BusErrorPrefix + "ServiceUnknown", BusErrorPrefix + "NoReply":
 		f.Message = "The device's account check (accountlockd) stopped."
-		f.Remedy = "What has begun is carried to its end once it runs again; see accountlockctl status."
+		f.Remedy = "If the device is still locked, begin anew. Any other operation that has begun is carried to its end once it runs again; see accountlockctl status."
 	}
 	return f
 }
