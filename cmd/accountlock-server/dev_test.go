@@ -171,6 +171,34 @@ func TestDevKeepsEverythingOnAUsedFolder(t *testing.T) {
 	}
 }
 
+func TestDevStaysOutOfAFolderThatPeopleRelyOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := start(t, "dev", "--data", dir, "--listen", "127.0.0.1:0")
+	if code := p.stop(t); code != 0 {
+		t.Fatalf("ended with %d\n%s", code, p.out)
+	}
+	again := func(gone string) (string, int) {
+		t.Helper()
+		if err := os.Remove(filepath.Join(dir, gone)); err != nil {
+			t.Fatal(err)
+		}
+		_, says, code := runTo(t, "dev", "--data", dir, "--listen", "127.0.0.1:999999")
+		return says, code
+	}
+	// A start that was cut short before the accounts were made is made good.
+	if out, _ := again("demo.json"); strings.Contains(out, "did not make") {
+		t.Errorf("its own folder: %s", out)
+	}
+	out, code := again("ca.key")
+	if code != 2 || !strings.Contains(out, "holds a database that 'accountlock-server dev' did not make") || !strings.Contains(out, "--data") {
+		t.Errorf("another's folder: %d %s", code, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "demo.json")); err == nil {
+		t.Error("it has made itself at home")
+	}
+}
+
 func TestConsoleCommandsWorkWhileTheServerRuns(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

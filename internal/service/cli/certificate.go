@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/accountlock/accountlock/internal/service/files"
@@ -31,9 +32,13 @@ const (
 	early      = time.Hour
 )
 
-// demoCertificate returns a new server certificate for the host and for this
+// demoCertificate returns a new server certificate for the URL's host and for this
 // machine, signed by the folder's own authority, which is made once.
-func demoCertificate(dir, host string) (tls.Certificate, error) {
+func demoCertificate(dir, publicURL string) (tls.Certificate, error) {
+	host, _, err := net.SplitHostPort(strings.TrimPrefix(publicURL, "https://"))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
 	ca, caKey, err := demoAuthority(dir)
 	if err != nil {
 		return tls.Certificate{}, err

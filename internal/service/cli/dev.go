@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
+	"github.com/accountlock/accountlock/internal/fault"
 	"github.com/accountlock/accountlock/internal/service/account"
 	"github.com/accountlock/accountlock/internal/service/config"
 	"github.com/accountlock/accountlock/internal/service/files"
@@ -89,11 +89,27 @@ func isDemo(dir string) bool {
 	return err == nil
 }
 
+// ownFolder refuses a folder whose database somebody else made: its accounts would be the
+// demo's from then on. The authority is made before a database, whenever a start is cut short.
+func ownFolder(dir string) error {
+	_, authority := os.Stat(filepath.Join(dir, caKeyFile))
+	_, database := os.Stat(filepath.Join(dir, demoDatabase))
+	if authority == nil || errors.Is(database, fs.ErrNotExist) {
+		return nil
+	}
+	f := fault.Newf(fault.InvalidArgument, "%s holds a database that 'accountlock-server dev' did not make.", dir)
+	f.Remedy = "Give it a folder of its own with --data."
+	return f
+}
+
 func dev(ctx context.Context, dir, address, level string, wait time.Duration, env Env) error {
 	// Others may enter: accountlockd reads ca.pem, device.toml and the key set as
 	// another user. What is secret has a mode of its own.
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // see above
 		return storage(err)
+	}
+	if err := ownFolder(dir); err != nil {
+		return err
 	}
 	l, err := listen(ctx, address)
 	if err != nil {
@@ -108,11 +124,15 @@ func dev(ctx context.Context, dir, address, level string, wait time.Duration, en
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	cert, err := demoCertificate(dir, cfg.PublicURL)
+	if err != nil {
+		return errors.Join(storage(err), l.Close())
+	}
 	s, err := openService(ctx, cfg, newLog(env.Stderr, threshold), env.Stderr, true)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	cert, err := s.prepareDemo(ctx, filepath.Dir(cfg.Database.Path))
+	err = s.prepareDemo(ctx, filepath.Dir(cfg.Database.Path))
 	if err == nil {
 		_, err = fmt.Fprintf(env.Stdout, "ready\n%s/\n", cfg.PublicURL)
 	}
@@ -139,32 +159,23 @@ func reachable(a net.Addr, asked string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// prepareDemo leaves in the folder what cli.md promises, and returns the
-// server's certificate.
-func (s *service) prepareDemo(ctx context.Context, dir string) (tls.Certificate, error) {
-	host, _, err := net.SplitHostPort(strings.TrimPrefix(s.cfg.PublicURL, "https://"))
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	cert, err := demoCertificate(dir, host)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
+// prepareDemo leaves in the folder what cli.md promises.
+func (s *service) prepareDemo(ctx context.Context, dir string) error {
 	set, err := s.keys.DeviceFile()
 	if err != nil {
-		return tls.Certificate{}, err
+		return err
 	}
 	b, err := set.Encode()
 	if err != nil {
-		return tls.Certificate{}, err
+		return err
 	}
 	if err := files.Write(filepath.Join(dir, demoKeySet), b, files.Public); err != nil {
-		return tls.Certificate{}, err
+		return err
 	}
 	if err := writeDeviceConfig(dir, s.cfg.PublicURL); err != nil {
-		return tls.Certificate{}, err
+		return err
 	}
-	return cert, s.demoAccounts(ctx, filepath.Join(dir, demoAccounts))
+	return s.demoAccounts(ctx, filepath.Join(dir, demoAccounts))
 }
 
 // writeDeviceConfig writes a configuration of accountlockd for this service.
