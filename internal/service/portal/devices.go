@@ -148,18 +148,20 @@ type checkData struct {
 // check answers anybody who is about to buy a device, with 'locked' or 'free' and
 // nothing else. A device that was never enrolled is free.
 func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
-	id := strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("device")))
-	v := view{Title: i18n.Mark("Check a device"), Data: checkData{DeviceID: id}}
-	if id == "" {
+	typed := strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("device")))
+	v := view{Title: i18n.Mark("Check a device"), Data: checkData{DeviceID: typed}}
+	if typed == "" {
 		p.show(w, r, http.StatusOK, "check", v)
 		return
 	}
-	if len(id) > 64 {
-		id = id[:64]
+	// Whoever mistypes an ID must not read that the device is free, and buy it.
+	id, ok := device.ParseID(typed)
+	if !ok {
+		p.again(w, r, "check", v, fault.Newf(fault.InvalidArgument, "This is no device ID."))
+		return
 	}
 	bound, err := p.Devices.Bound(r.Context(), id)
 	if err != nil {
-		v.Data = checkData{DeviceID: id}
 		p.again(w, r, "check", v, err)
 		return
 	}

@@ -181,6 +181,14 @@ func TestABuyerLearnsLockedOrFreeAndNothingElse(t *testing.T) {
 	b.get("/check?device="+strings.ToLower(linked.ID)).says(t, "is locked to an account")
 	b.get("/check?device="+free.ID).says(t, "is free")
 	b.get("/check?device=ABCD-2345-WXYZ").says(t, "is free")
+	for _, typed := range []string{strings.ReplaceAll(linked.ID, "-", ""), strings.ReplaceAll(linked.ID, "-", "%20")} {
+		b.get("/check?device="+typed).says(t, linked.ID+" is locked to an account")
+	}
+	for _, mistyped := range []string{linked.ID[:13], linked.ID + "2", "nothing", strings.Repeat("A", 5000)} {
+		if got := b.get("/check?device="+mistyped).says(t, "no device ID"); strings.Contains(got.body, "is free") {
+			t.Errorf("a buyer who typed %.20q reads that it is free", mistyped)
+		}
+	}
 	if body := b.get("/check?device=" + linked.ID).body; strings.Contains(body, "owner@") || strings.Contains(body, "o•••") || strings.Contains(body, s.Owner.ID) {
 		t.Errorf("it tells more:\n%s", body)
 	}
