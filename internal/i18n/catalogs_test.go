@@ -114,6 +114,28 @@ func TestEveryCatalogHasTheSameTextsAndValues(t *testing.T) {
 	}
 }
 
+// synonyms are words that one of our translations used for what the others call by the key.
+var synonyms = map[string][]string{
+	"账号": {"帐户", "账户", "帐号"}, "所有者": {"机主", "拥有者"}, "离线代码": {"离线码"}, "找回账号": {"恢复账号", "恢复您的账号"},
+}
+
+// People read device, portal and mails side by side, in the middle of a fright.
+func TestOneThingHasOneNameInChinese(t *testing.T) {
+	for _, name := range []string{"catalogs", "../service/portal/catalogs", "../service/letter/catalogs"} {
+		raw, err := os.ReadFile(filepath.Join(name, "zh-Hans.toml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for word, others := range synonyms {
+			for _, other := range others {
+				if strings.Contains(string(raw), other) {
+					t.Errorf("%s says %q, elsewhere it is %q", name, other, word)
+				}
+			}
+		}
+	}
+}
+
 func TestDaysAndMonthsAreComplete(t *testing.T) {
 	for _, l := range i18n.Languages() {
 		d := read(t, l.Tag).Dates
