@@ -51,6 +51,8 @@ var labels = map[string]string{
 	"uri":          "Open",
 	"user-code":    "Code",
 	"challenge":    "Challenge",
+	"device-id":    "Device ID",
+	"case-number":  "Case number",
 	"until":        "Wait until",
 	"expires":      "Valid until",
 }

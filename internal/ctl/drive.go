@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godbus/dbus/v5"
+
 	"github.com/accountlock/accountlock/internal/busclient"
 	"github.com/accountlock/accountlock/internal/fault"
 )
@@ -103,7 +105,11 @@ func (c *conversation) steps(ctx context.Context, method string) (flowResult, er
 // answer asks for one answer and hands it in. A refusal of what a person typed
 // is shown, and the step asked again; a refusal in a script ends the command.
 func (c *conversation) answer(ctx context.Context, s busclient.Snapshot) error {
+	c.addDeviceID(ctx, s)
 	c.draw.step(s)
+	if err := c.note(s); err != nil {
+		return err
+	}
 	a, err := c.answers.collect(ctx, s, c.person)
 	var way detour
 	switch {
@@ -214,21 +220,38 @@ func (c *conversation) watch(ctx context.Context, s busclient.Snapshot) error {
 	return nil
 }
 
-// elsewhere is a step that somebody has to act on at another device.
-type elsewhere struct {
-	Step     string `json:"step"`
-	URI      string `json:"uri"`
-	Complete string `json:"uri_complete,omitempty"`
-	UserCode string `json:"user_code"`
-	Expires  int64  `json:"expires,omitempty"`
+// addDeviceID puts the device's ID beside a challenge: the two are read out together.
+func (c *conversation) addDeviceID(ctx context.Context, s busclient.Snapshot) {
+	if s.Text("challenge") == "" {
+		return
+	}
+	if now, err := c.flow.Client.State(ctx); err == nil && now.DeviceID != "" {
+		s.Prompt["device-id"] = dbus.MakeVariant(now.DeviceID)
+	}
 }
 
-// note tells a script's user of a step that is answered at another device.
+// elsewhere is a step that somebody has to act on at another device.
+type elsewhere struct {
+	Step       string `json:"step"`
+	URI        string `json:"uri,omitempty"`
+	Complete   string `json:"uri_complete,omitempty"`
+	UserCode   string `json:"user_code,omitempty"`
+	Challenge  string `json:"challenge,omitempty"`
+	DeviceID   string `json:"device_id,omitempty"`
+	CaseNumber string `json:"case_number,omitempty"`
+	Expires    int64  `json:"expires,omitempty"`
+}
+
+// note tells a script's user of a step that is answered at another device, unless the
+// script has brought what answers it.
 func (c *conversation) note(s busclient.Snapshot) error {
-	if c.notes == nil || s.Text("user-code") == "" {
+	e := elsewhere{
+		Step: s.Step, URI: s.Text("uri"), Complete: s.Text("uri-complete"), UserCode: s.Text("user-code"),
+		Challenge: s.Text("challenge"), DeviceID: s.Text("device-id"), CaseNumber: s.Text("case-number"),
+	}
+	if c.notes == nil || e.UserCode == "" && (e.Challenge == "" || c.answers.codeFile != "") {
 		return nil
 	}
-	e := elsewhere{Step: s.Step, URI: s.Text("uri"), Complete: s.Text("uri-complete"), UserCode: s.Text("user-code")}
 	if t := s.Time("expires"); !t.IsZero() {
 		e.Expires = t.Unix()
 	}

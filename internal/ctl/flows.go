@@ -27,8 +27,9 @@ code is the script's: it is printed as 'Recovery code: …', with --json as "rec
 --identifier the account that the device names (its hint) is meant. Without a network,
 --method offline-code shows a challenge; the account service answers it with a code, or with
 a ticket in a file, which --grant takes. --method approve shows an address, a code and the
-same to scan, and waits until the owner has approved on another device; with --json they are
-one line on standard error, {"step", "uri", "uri_complete", "user_code", "expires"}.`},
+same to scan, and waits until the owner has approved on another device. With --json what
+has to be told elsewhere is one line on standard error: {"step", "challenge", "device_id"}, with
+"case_number" after --method support, or {"step", "uri", "uri_complete", "user_code", "expires"}.`},
 	{"sign-out", "SignOut", "Take the account off this device", `Takes the account off this device and disarms the lock. The account service goes on
 listing the device under the account; signing in again is quick.`},
 	{"unlink", "Unlink", "End the ownership of this device", `Ends the ownership on both sides: afterwards the device can be given away. It prints

@@ -88,6 +88,15 @@ var approveSteps = []fakeStep{
 	doneAs("linked"),
 }
 
+// challengeSteps are those of an offline code, on its own or in a case.
+func challengeSteps(caseNumber string) []fakeStep {
+	prompt := map[string]any{"title": "Unlock this device", "text": "Give this challenge and the device ID to the account service.", "challenge": "6748048427"}
+	if caseNumber != "" {
+		prompt["case-number"] = caseNumber
+	}
+	return []fakeStep{{name: "offline-code", prompt: prompt, fields: []fakeField{{"code", "code", true}}}, doneAs("linked")}
+}
+
 func linkSteps() []fakeStep {
 	return []fakeStep{
 		{
@@ -165,7 +174,7 @@ var scenarios = map[string]func(*fakeDaemon){
 	"locked": func(d *fakeDaemon) {
 		d.props["State"], d.props["LockReason"], d.props["AccountHint"] = "locked", "factory-reset", "j•••@example.org"
 		d.flow.steps = unlockSteps()
-		d.flow.ways = map[string][]fakeStep{"approve": approveSteps}
+		d.flow.ways = map[string][]fakeStep{"approve": approveSteps, "offline-code": challengeSteps(""), "support": challengeSteps("123-456-789")}
 	},
 	"approval refused": func(d *fakeDaemon) {
 		d.props["State"], d.props["LockReason"], d.props["AccountHint"] = "locked", "factory-reset", "j•••@example.org"
