@@ -313,3 +313,16 @@ func TestASecretFromStandardInputIsWiped(t *testing.T) {
 		}
 	}
 }
+
+func TestTextThatTheBusCannotCarryIsAWrongCall(t *testing.T) {
+	s := newSession(t)
+	s.fake.flow.steps = linkSteps()
+	s.fake.own()
+	const bad = "x\xff"
+	for _, args := range [][]string{{"link", "--identifier", bad}, {"link", "--locale", bad}, {"link", "--region", bad}, {"support", "--region", bad}} {
+		s.stdout.Reset()
+		if code := s.run(append(args, "--json")...); code != ctl.ExitUsage || !strings.Contains(s.stdout.String(), "cannot be read") {
+			t.Errorf("%q: exit %d, %s", args, code, s.stdout.String())
+		}
+	}
+}

@@ -4,6 +4,7 @@ package ctl
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
@@ -108,6 +109,9 @@ func (a *app) converse(ctx context.Context, method string, o *flowOptions) error
 	if o.passwordFile == "-" && o.codeFile == "-" {
 		return usage("Standard input can hold the password or the code, not both.")
 	}
+	if err := readable(o.identifier, o.locale, o.region); err != nil {
+		return err
+	}
 	o.stdin = a.env.Stdin
 	c, err := a.connect(ctx)
 	if err != nil {
@@ -131,6 +135,16 @@ func (a *app) converse(ctx context.Context, method string, o *flowOptions) error
 		return a.failedFlow(res, err)
 	}
 	return a.answer(res, func() { a.showResult(res) })
+}
+
+// readable refuses what the bus carries no text of.
+func readable(typed ...string) error {
+	for _, s := range typed {
+		if !utf8.ValidString(s) {
+			return usage("What was typed holds characters that cannot be read.")
+		}
+	}
+	return nil
 }
 
 func (o *flowOptions) options(method string) map[string]dbus.Variant {

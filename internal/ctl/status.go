@@ -113,6 +113,9 @@ func (a *app) supportCommand() *cobra.Command {
 With --json: {"contacts": [{"kind", "label", "address"}]}; 'kind' is phone, email, chat, web or post.`,
 		func(ctx context.Context, c *busclient.Client) error {
 			contacts := []contact{}
+			if err := readable(region); err != nil {
+				return err
+			}
 			if err := c.Manager(ctx, "GetSupport", []any{&contacts}, region); err != nil {
 				return err
 			}
