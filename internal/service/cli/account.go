@@ -27,13 +27,8 @@ func AccountCommand(open func(ctx context.Context) (*account.Service, func() err
 	cmd := &cobra.Command{
 		Use:   "account",
 		Short: "Make, show, block and delete accounts",
-		Args:  cobra.ArbitraryArgs, // so that RunE refuses an unknown command, with a fault
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("There is no command %q for accounts.", args[0])
-			}
-			return cmd.Help()
-		},
+		Args:  subcommands("accounts"),
+		RunE:  noCommand,
 	}
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "write JSON")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s.", err) })

@@ -24,7 +24,7 @@ func (c *supportCommands) cases() *cobra.Command {
 		Use:   "case",
 		Short: "Open, show, list, note, ask in and close cases",
 		Args:  subcommands("cases"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  noCommand,
 	}
 	cmd.AddCommand(c.caseOpen(), c.caseShow(), c.caseList(), c.caseNote(), c.caseAsk(), c.caseClose())
 	return cmd

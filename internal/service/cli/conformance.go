@@ -47,7 +47,7 @@ func conformanceCommand(env Env) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&g.url, "url", "", "the service's address, https")
 	f.StringVar(&g.ca, "ca", "", "the authority of its certificate, PEM; the system's by default")
-	f.StringVar(&g.keySet, "key-set", "", "what a device's image holds of its keys, as `keys show` writes it")
+	f.StringVar(&g.keySet, "key-set", "", "a `FILE` with what a device's image holds of the keys, as 'keys show' writes it")
 	f.StringVar(&g.identifier, "identifier", "", "names the test account")
 	f.StringVar(&g.passwordFile, "password-file", "", "file with its password; - is standard input")
 	f.StringVar(&g.accounts, "accounts", "", "test accounts, in the form of demo.json")

@@ -32,7 +32,7 @@ func deviceCommand(at *place, env Env) *cobra.Command {
 		Use:   "device",
 		Short: "Show and release devices, mark them lost or found, answer their challenges",
 		Args:  subcommands("devices"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  noCommand,
 	}
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "write JSON")
 	cmd.AddCommand(

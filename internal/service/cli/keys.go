@@ -18,7 +18,7 @@ func keysCommand(at *place) *cobra.Command {
 		Use:   "keys",
 		Short: "Show and rotate the keys that grants and statements are signed with",
 		Args:  subcommands("keys"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  noCommand,
 	}
 	// Both write JSON anyway, or a line that JSON is the same of.
 	var asJSON bool
@@ -101,4 +101,10 @@ func subcommands(group string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// noCommand refuses a group without any of its commands: a script that lost one must
+// not go on as though it had been done.
+func noCommand(cmd *cobra.Command, _ []string) error {
+	return usage("A command is missing; %s --help lists them.", cmd.CommandPath())
 }

@@ -54,7 +54,7 @@ func rootCommand(env Env) *cobra.Command {
 			if len(args) > 0 {
 				return usage("There is no command %q.", args[0])
 			}
-			return cmd.Help()
+			return noCommand(cmd, args)
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%s.", err) })
@@ -83,8 +83,8 @@ type place struct {
 
 func (p *place) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&p.config, "config", "", "the configuration of `serve`")
-	f.StringVar(&p.data, "data", "", "the folder of `dev`, in place of a configuration")
+	f.StringVar(&p.config, "config", "", "the configuration `FILE` of serve")
+	f.StringVar(&p.data, "data", "", "the folder `DIR` of dev, in place of a configuration")
 }
 
 // load returns the configuration of the place.

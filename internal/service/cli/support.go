@@ -29,7 +29,7 @@ func supportCommand(at *place, env Env) *cobra.Command {
 		Use:   "support",
 		Short: "Work on support cases, approve of what staff do, read the audit trail",
 		Args:  subcommands("support"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  noCommand,
 	}
 	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "write JSON")
 	cmd.AddCommand(c.cases(), c.approve(), c.staffCommand(), c.audit())
@@ -68,7 +68,7 @@ func (c *supportCommands) staffCommand() *cobra.Command {
 		Use:   "staff",
 		Short: "Add, list, disable and enable the members of staff",
 		Args:  subcommands("staff"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:  noCommand,
 	}
 	cmd.AddCommand(c.staffAdd(), c.staffList(), c.staffSet("disable", "Keep a member from doing anything, at once", true),
 		c.staffSet("enable", "Let a disabled member in again", false))
