@@ -46,6 +46,19 @@ let devtools, authenticatorId;
 
 const press = async (locator) => ((plan.touch ?? false) ? locator.tap() : locator.click());
 
+// What somebody reads elsewhere, such as the code of a mail, they look for once they are
+// asked: the driver fetches it, not the page.
+const fillAsked = async (field, url) => {
+  await field.waitFor();
+  await field.fill(await (await fetch(url)).text());
+};
+
+// focus names what has it.
+const focus = () => page.evaluate(() => {
+  const e = document.activeElement;
+  return (e.labels?.[0]?.textContent ?? e.textContent ?? "").trim();
+});
+
 const can = {
   goto: (url) => page.goto(url, { waitUntil: "domcontentloaded" }),
   see: (text) => page.getByText(text, { exact: false }).first().waitFor(),
@@ -55,10 +68,8 @@ const can = {
   tick: (name) => press(page.getByRole("checkbox", { name })),
   fill: (label, value) => page.getByLabel(label, { exact: false }).first().fill(value),
   fillin: (selector, value) => page.locator(selector).fill(value),
-  // fillasked types what somebody reads elsewhere, such as the code of a mail: the driver
-  // asks for it, not the page.
-  fillasked: async (label, url) => page.getByLabel(label, { exact: false }).first().fill(await (await fetch(url)).text()),
-  fillinasked: async (selector, url) => page.locator(selector).fill(await (await fetch(url)).text()),
+  fillasked: (label, url) => fillAsked(page.getByLabel(label, { exact: false }).first(), url),
+  fillinasked: (selector, url) => fillAsked(page.locator(selector), url),
   // answer types what somebody works out from a field of the page, such as an app.
   answer: async (from, to, url) => {
     const body = await page.locator(from).inputValue();
@@ -82,22 +93,19 @@ const can = {
   open: (name) => press(page.locator("summary", { hasText: name }).first()),
   key: (name) => page.keyboard.press(name),
   type: (text) => page.keyboard.type(text),
+  // focused waits: a browser moves the focus to a field of a new page with its next picture.
   focused: async (name) => {
-    const got = await page.evaluate(() => {
-      const e = document.activeElement;
-      return (e.labels?.[0]?.textContent ?? e.textContent ?? "").trim();
-    });
-    if (!got.includes(name)) throw new Error(`the focus is on '${got}', not on '${name}'`);
+    for (const end = Date.now() + patience; ; await page.waitForTimeout(50)) {
+      const got = await focus();
+      if (got.includes(name)) return;
+      if (Date.now() > end) throw new Error(`the focus is on '${got}', not on '${name}'`);
+    }
   },
   // tab goes on until something has the focus.
   tab: async (name) => {
     for (let i = 0; i < 40; i++) {
       await page.keyboard.press("Tab");
-      const got = await page.evaluate(() => {
-        const e = document.activeElement;
-        return (e.labels?.[0]?.textContent ?? e.textContent ?? "").trim();
-      });
-      if (got.includes(name)) return;
+      if ((await focus()).includes(name)) return;
     }
     throw new Error(`the Tab key does not reach '${name}'`);
   },
@@ -153,6 +161,8 @@ const can = {
 let step;
 try {
   for (step of plan.steps) {
+    // Nobody judges a page, or types into it, whose styles and scripts are still on their way.
+    await page.waitForLoadState("load");
     await can[step[0]](...step.slice(1));
     if (wrongs.length) throw new Error(wrongs.join("; "));
   }
