@@ -28,7 +28,7 @@ const Name = "org.accountlock.AccountLock1"
 
 // patience bounds every wait of the harness. It is long because a slow machine
 // is not a failure; what is waited for is always an event.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // dirPrefix starts the name of each bus's folder, and tells a private bus's
 // address from any other.

@@ -51,6 +51,7 @@ func (b *Bus) StartPolkit(t testing.TB, rules string) {
 	}, polkitDaemon))
 	p.name = "polkitd"
 	b.awaitOwner(t, polkitName, p, func(owner string) bool { return owner != "" })
+	p.AwaitOutput(t, "Acquired the name") // what it has to say of its rules comes before
 	if line := badRules.Find(p.Output()); line != nil {
 		t.Fatalf("bus: polkit would go on without its rules: %s", line)
 	}
