@@ -61,7 +61,7 @@ func newRig(t testing.TB, change ...func(*rig)) *rig {
 	must(t, err)
 	r.front = newFront(t, l, r.honest())
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	r.proxy = toxiproxy.NewProxy(server, "way", "127.0.0.1:0", l.Addr().String())
+	r.proxy = toxiproxy.NewProxy(server, "way", "127.0.0.1:"+device.FreePort(t), l.Addr().String())
 	must(t, r.proxy.Start())
 	t.Cleanup(r.proxy.Stop)
 	r.url = "https://" + r.proxy.Listen

@@ -119,7 +119,7 @@ func (s *Server) Mails(t testing.TB) []Mail {
 // Await returns the mails as soon as there are n.
 func (s *Server) Await(t testing.TB, n int) []Mail {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if mails := s.Mails(t); len(mails) >= n {
 			return mails
 		}

@@ -141,7 +141,7 @@ func (r *rig) tryQuietly(method string) {
 // settle waits until no operation is in work, then checks in.
 func (r *rig) settle() {
 	r.T.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		var objects map[dbus.ObjectPath]map[string]map[string]dbus.Variant
 		err := r.Manager().Call("org.freedesktop.DBus.ObjectManager.GetManagedObjects", 0).Store(&objects)
 		if err != nil {

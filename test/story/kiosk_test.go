@@ -26,7 +26,7 @@ func (r *rig) openKiosk(args ...string) (*bus.Process, string) {
 	command := append(append([]string{}, r.around...), filepath.Join(r.Bin, "accountlock-firstboot"))
 	command = append(command, args...)
 	p := r.Bus.StartProcess(r.T, exec.Command(command[0], command[1:]...))
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if raw, err := os.ReadFile(file); err == nil && len(raw) > 0 {
 			return p, strings.TrimSpace(string(raw))
 		}
@@ -138,7 +138,7 @@ func TestTheKioskNoticesWhatHappensElsewhereAndComesBack(t *testing.T) {
 	}()
 	// A picture is the sign that the browser has come to it.
 	await := func(name string) {
-		for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			if _, err := os.Stat(r.Path(name)); err == nil {
 				return
 			} else if time.Now().After(end) {
@@ -167,7 +167,7 @@ func TestTheKioskStartsItsBrowserAgainWithANewAddress(t *testing.T) {
 	out := r.Path("addresses")
 	p := r.Bus.StartProcess(t, exec.Command(filepath.Join(r.Bin, "accountlock-firstboot"), "--kiosk", "/bin/sh", "-c", "echo $0 >>"+out))
 	var lines []string
-	for end := time.Now().Add(20 * time.Second); len(lines) < 2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(lines) < 2 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		raw, _ := os.ReadFile(out)
 		lines = strings.Fields(string(raw))
 	}

@@ -115,7 +115,7 @@ func (tm *terminal) chooseAgain(label string, n int, enter bool) {
 		tm.await("Type a number from 1 to", 1)
 	}
 	form := regexp.MustCompile(`(?m)([1-9]) +` + regexp.QuoteMeta(label))
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		found := form.FindAllStringSubmatch(tm.screen(), -1)
 		if len(found) < n {
 			if time.Now().After(end) {

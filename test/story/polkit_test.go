@@ -94,7 +94,7 @@ func TestTheDaemonLeavesWhenIdleAndComesBackByActivation(t *testing.T) {
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := os.WriteFile(config, []byte("[record]\nstore = \"file:"+dir+"/record\"\n[state]\ndirectory = \""+dir+"/state\"\n[daemon]\nidle_exit = \"300ms\"\n"), 0o600)
+	err := os.WriteFile(config, []byte("[record]\nstore = \"file:"+dir+"/record\"\n[state]\ndirectory = \""+dir+"/state\"\n[daemon]\nidle_exit = \"1s\"\n"), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,8 +196,8 @@ func TestTheSecondFactorIsAskedForByCode(t *testing.T) {
 // newestCode reads the six digits out of the last mail.
 func (r *rig) newestCode() string {
 	r.T.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		files, err := filepath.Glob(r.Path("service/outbox/*"))
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		files, err := filepath.Glob(r.Path("service/outbox/*.txt"))
 		if err != nil || len(files) == 0 {
 			continue
 		}

@@ -56,7 +56,7 @@ func (c *conversation) name(identifier string) {
 // awaitStep waits until the flow has left a step.
 func (c *conversation) awaitStep(want string) {
 	c.T.Helper()
-	for deadline := time.Now().Add(30 * time.Second); c.step() != want; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); c.step() != want; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			c.T.Fatalf("the flow is at %s, want %s: %v", c.step(), want, c.Property("Error"))
 		}
@@ -66,7 +66,7 @@ func (c *conversation) awaitStep(want string) {
 // mailed waits for the newest message in the outbox that fits.
 func (r *rig) mailed(form *regexp.Regexp, since int) string {
 	r.T.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		names, err := filepath.Glob(r.Path("service/outbox/*.txt"))
 		if err != nil {
 			r.T.Fatal(err)
@@ -113,10 +113,9 @@ func TestAForgottenPasswordIsRecoveredFromALockedDevice(t *testing.T) {
 	r.StartDaemon()
 	c = r.begin("Recover")
 	c.name("")
-	if c.step() == "wait" {
-		if again := c.Prompt()["until"].Value().(uint64); again != until {
-			t.Fatalf("asked again it waits until %d, first it was %d", again, until)
-		}
+	// It may be over by now.
+	if again, waits := c.Prompt()["until"].Value().(uint64); waits && again != until {
+		t.Fatalf("asked again it waits until %d, first it was %d", again, until)
 	}
 	// When it is over the flow goes on by itself.
 	c.awaitStep("code")

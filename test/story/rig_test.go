@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,7 +76,7 @@ func newRig(t testing.TB, options ...option) *rig {
 		r.putStore(make([]byte, 64<<10)) // a file in the place of a partition
 	}
 	r.Write("serial", []byte("rig-"+filepath.Base(r.Dir)+"\n"))
-	r.port = freePort(t)
+	r.port = device.FreePort(t)
 	r.startServer()
 	raw, err := os.ReadFile(r.Path("service/demo.json"))
 	if err != nil {
@@ -95,20 +94,6 @@ func newRig(t testing.TB, options ...option) *rig {
 // storeSpec is `[record] store`.
 func (r *rig) storeSpec() string {
 	return cmp.Or(r.scheme, "file") + ":" + r.Path("kept/record")
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func (r *rig) startServer() {
@@ -205,7 +190,7 @@ func (c *conversation) step() string {
 // or refuses.
 func (c *conversation) answer(who person) error {
 	c.T.Helper()
-	for range 12 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		var err error
 		switch step := c.step(); step {
 		case "identify":

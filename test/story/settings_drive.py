@@ -66,7 +66,7 @@ def go_on():
     state["tries"] += 1
     if state["at"] == len(words):
         state["code"] = 0
-    elif state["tries"] < 300:
+    elif state["tries"] < 1200:  # two minutes
         return True
     else:
         word = words[state["at"]].partition(":")

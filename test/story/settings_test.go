@@ -49,7 +49,7 @@ func display(t testing.TB) string {
 		_ = cmd.Wait()
 		_ = read.Close()
 	})
-	_ = read.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = read.SetReadDeadline(time.Now().Add(time.Minute))
 	name := make([]byte, 16)
 	n, err := io.ReadAtLeast(read, name, 2)
 	if err != nil {

@@ -217,7 +217,7 @@ func TestAnOverdueCheckInIsMadeByItself(t *testing.T) {
 
 func (r *rig) awaitState(want string) {
 	r.T.Helper()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if strings.TrimSpace(r.Property("State").Value().(string)+" "+r.Property("LockReason").Value().(string)) == want {
 			return
 		}

@@ -200,6 +200,7 @@ func TestAForgottenPasswordIsRecoveredOnTheScreen(t *testing.T) {
 		tm.types("000000")
 		tm.keys("Enter")
 		tm.await("The code is wrong.", 1)
+		tm.await("Code (Enter", 2)
 		tm.types(r.mailed(codeForm, 0))
 		tm.keys("Enter")
 		tm.await("Choose a new password", 1)
