@@ -153,12 +153,18 @@ func TestABlackHoleOfIPv6CostsLittle(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.answer(dnsmessage.RCodeSuccess, blackHole6, serviceAddr)
-	l.front.become(l.honest()) // no connection from before
-	took := l.unlock()
-	measured("unlock past a black hole of IPv6", "", took)
-	if took > dialTime {
-		t.Errorf("it took %v: a whole attempt at the address that does not answer", took)
+	// A busy machine may take as long for the rest now and then; who waits takes it each time.
+	for range 3 {
+		l.front.become(l.honest()) // no connection from before
+		took := l.unlock()
+		measured("unlock past a black hole of IPv6", "", took)
+		if took <= dialTime {
+			return
+		}
+		t.Logf("it took %v: a whole attempt at the address that does not answer", took)
+		l.Reset()
 	}
+	t.Error("it takes as long each time")
 }
 
 func TestConnectivityComesBackByItself(t *testing.T) {
@@ -170,7 +176,7 @@ func TestConnectivityComesBackByItself(t *testing.T) {
 	await := func(want string) time.Duration {
 		t.Helper()
 		start := time.Now()
-		for end := time.After(30 * time.Second); ; {
+		for end := time.After(2 * time.Minute); ; {
 			select {
 			case s := <-changed:
 				face, _ := s.Body[0].(string)
@@ -183,6 +189,7 @@ func TestConnectivityComesBackByItself(t *testing.T) {
 			}
 		}
 	}
+	must(t, l.Call("CheckIn").Err) // the first answer may have come too late for the daemon's start
 	if got := l.get("Connectivity"); got != "online" {
 		t.Fatalf("at first it is %s", got)
 	}
