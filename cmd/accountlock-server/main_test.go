@@ -40,8 +40,10 @@ type program struct {
 	*exec.Cmd
 	// url is the portal's address, without the slash at its end.
 	url string
-	// out is all that it has printed, on both outputs.
+	// out is what it has printed, on both outputs: all of it once it has ended.
 	out *apitest.Log
+	// said is closed at the end of its standard output.
+	said chan struct{}
 }
 
 func command(ctx context.Context, args ...string) *exec.Cmd {
@@ -54,7 +56,7 @@ func command(ctx context.Context, args ...string) *exec.Cmd {
 // start starts a server and waits until it is ready.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{Cmd: command(context.WithoutCancel(t.Context()), args...), out: &apitest.Log{}}
+	p := &program{Cmd: command(context.WithoutCancel(t.Context()), args...), out: &apitest.Log{}, said: make(chan struct{})}
 	stdout, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -64,13 +66,16 @@ func start(t *testing.T, args ...string) *program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Process.Kill(); _ = p.Wait() })
-	lines := bufio.NewScanner(stdout)
-	if !lines.Scan() || lines.Text() != "ready" {
-		t.Fatalf("the first line is %q\n%s", lines.Text(), p.out)
+	from := bufio.NewReader(stdout)
+	if line, err := from.ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the first line is %q, %v\n%s", line, err, p.out)
 	}
-	lines.Scan()
-	p.url = strings.TrimSuffix(lines.Text(), "/")
-	go func() { _, _ = io.Copy(p.out, stdout) }()
+	url, err := from.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.url = strings.TrimSuffix(url, "/\n")
+	go func() { defer close(p.said); _, _ = io.Copy(p.out, from) }()
 	return p
 }
 
@@ -80,6 +85,7 @@ func (p *program) stop(t *testing.T) int {
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	<-p.said // Wait would close it unread
 	err := p.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -140,7 +146,7 @@ func (p *program) device(t *testing.T, dir string) *apitest.Device {
 // eventually waits for something that another process does.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if done() {
 			return
 		}
