@@ -17,6 +17,7 @@ import (
 
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/service/apitest"
+	"github.com/accountlock/accountlock/internal/service/conformance"
 )
 
 // wrong are servers that each do one thing otherwise than the document says.
@@ -464,9 +465,16 @@ func TestServersThatDoOneThingWrongAreFoundOut(t *testing.T) {
 				}
 				right[name] = true
 			}
-			s.Clock.Advance(48 * time.Hour) // and no guess is remembered
-			m.become(w.breaks)
-			r := check(t, s, at, only...)
+			var r conformance.Report
+			for try := range 4 {
+				s.Clock.Advance(48 * time.Hour) // and no guess is remembered
+				m.become(w.breaks)
+				r = check(t, s, at, only...)
+				// On a busy machine a difference of 60 ms is hidden now and then.
+				if slices.Contains(failed(r), w.caught) || try == 3 || !strings.HasSuffix(w.caught, "-time") {
+					break
+				}
+			}
 			if !slices.Contains(failed(r), w.caught) {
 				t.Errorf("the check %s does not find it; %v do", w.caught, failed(r))
 			}
