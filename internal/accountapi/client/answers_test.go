@@ -151,7 +151,7 @@ func TestAStalledAnswerEndsInTime(t *testing.T) {
 			stop := make(chan struct{})
 			defer close(stop)
 			w.handle = func(rw http.ResponseWriter, r *http.Request) { handle(rw, r, stop) }
-			w.client.Hurry(300 * time.Millisecond)
+			w.client.Hurry(3 * time.Second) // for all that comes before the answer
 			if err := w.begin(); fault.CodeOf(err) != fault.ServiceUnavailable {
 				t.Fatal(err)
 			}
