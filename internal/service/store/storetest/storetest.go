@@ -172,7 +172,7 @@ func (s *Server) start() error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	for range 200 {
+	for range 1200 { // a minute
 		if s.run("pg_isready", "-q", "-h", s.dir, "-U", "postgres") == nil {
 			return nil
 		}
