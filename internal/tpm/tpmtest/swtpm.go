@@ -50,7 +50,7 @@ func (m *TPM) On() {
 	if err := m.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		c, err := net.Dial("unix", m.socket)
 		if err == nil {
 			c.Close()
