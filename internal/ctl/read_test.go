@@ -129,7 +129,7 @@ func (l *lines) await(t *testing.T, text string) {
 			if strings.Contains(line, text) {
 				return
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("no line with %q", text)
 		}
 	}
@@ -180,7 +180,7 @@ func TestMonitorPrintsEveryChangeUntilItIsInterrupted(t *testing.T) {
 				if !strings.Contains(line, want("accountlockd stopped", `"event":"daemon","running":false`)) {
 					t.Errorf("line %q", line)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("the daemon's end was not printed")
 			}
 			s.fake.own()

@@ -54,7 +54,7 @@ func newSession(t testing.TB) *session {
 // run runs one command line and returns its exit code.
 func (s *session) run(args ...string) int {
 	s.t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 	code := ctl.Run(ctx, args, s.env)
 	for _, word := range []string{password, wrongPassword} {

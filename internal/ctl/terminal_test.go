@@ -93,7 +93,7 @@ func (c *console) screen() string {
 // types waits for a prompt and answers it.
 func (c *console) types(prompt, keys string) {
 	c.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !strings.HasSuffix(c.screen()[c.answered:], prompt) {
 		select {
 		case <-c.more:
@@ -109,7 +109,7 @@ func (c *console) types(prompt, keys string) {
 
 func (c *console) wait() int {
 	c.t.Helper()
-	stuck := time.AfterFunc(20*time.Second, func() { _ = c.cmd.Process.Kill() })
+	stuck := time.AfterFunc(time.Minute, func() { _ = c.cmd.Process.Kill() })
 	defer stuck.Stop()
 	err := c.cmd.Wait()
 	var exit *exec.ExitError

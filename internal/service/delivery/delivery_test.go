@@ -308,7 +308,7 @@ func TestMailWaitsForAServerThatComesBack(t *testing.T) {
 	gone.Stop()
 	newSender := func(s *smtp.Server) *mail.Sender {
 		m, err := mail.New(mail.Config{
-			Host: "127.0.0.1", Port: s.Port, Security: mail.StartTLS, Roots: s.Roots(t), From: "a@example.org", Timeout: 5 * time.Second,
+			Host: "127.0.0.1", Port: s.Port, Security: mail.StartTLS, Roots: s.Roots(t), From: "a@example.org", Timeout: time.Minute,
 		})
 		if err != nil {
 			t.Fatal(err)

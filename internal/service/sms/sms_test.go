@@ -55,7 +55,7 @@ func newGateway(t *testing.T) *gateway {
 
 func newSender(t *testing.T, url string, change func(*sms.Config)) *sms.Sender {
 	t.Helper()
-	cfg := sms.Config{URL: url, Body: `{"to":{{json .To}},"text":{{json .Text}},"ref":{{json .ID}}}`, Timeout: 5 * time.Second}
+	cfg := sms.Config{URL: url, Body: `{"to":{{json .To}},"text":{{json .Text}},"ref":{{json .ID}}}`, Timeout: time.Minute}
 	if change != nil {
 		change(&cfg)
 	}
