@@ -28,18 +28,18 @@ stop() {
     pid=$(cat "$DIR/$1.pid" 2>/dev/null) || return 0
     rm -f "$DIR/$1.pid"
     kill "$pid" 2>/dev/null || return 0
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         kill -0 "$pid" 2>/dev/null || return 0
         sleep 0.05
     done
     kill -KILL "$pid" 2>/dev/null || true
 }
 
-# await TEXT COMMAND...: try the command until it succeeds, for ten seconds.
+# await TEXT COMMAND...: try the command until it succeeds, for a minute.
 await() {
     local what=$1
     shift
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
         if "$@" >/dev/null 2>&1; then
             return 0
         fi
@@ -146,6 +146,8 @@ start_all() {
     secrets
     configure_daemon
     start_daemon
+    # On a busy machine the account service's answer may come too late for the daemon's start.
+    accountlockctl check-in >/dev/null 2>&1 || true
 }
 
 stop_all() {
