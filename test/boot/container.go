@@ -237,7 +237,7 @@ func (c *Container) BootInVain() string {
 	select {
 	case <-c.ended:
 		c.awaitEnd()
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		c.Cut()
 		c.t.Fatalf("PID 1 does not give up:\n%s", c.Console.Text())
 	}
@@ -284,7 +284,7 @@ func (c *Container) awaitLeader() int {
 	first := regexp.MustCompile(`(?m)^NSpid:\t\d+\t1$`)
 	parent := fmt.Sprintf("\nPPid:\t%d\n", c.cmd.Process.Pid)
 	pid := 0
-	c.Until("the container's PID 1", 20*time.Second, func() bool {
+	c.Until("the container's PID 1", time.Minute, func() bool {
 		select {
 		case <-c.ended:
 			c.t.Fatalf("systemd-nspawn ended with %d:\n%s", c.cmd.ProcessState.ExitCode(), c.Console.Text())
@@ -401,7 +401,7 @@ func (c *Container) awaitEnd() int {
 	c.t.Helper()
 	select {
 	case <-c.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		state := c.State()
 		_ = syscall.Kill(c.leader, syscall.SIGKILL)
 		<-c.ended

@@ -34,7 +34,7 @@ func TestADeviceOfItsOwnerOpensAndAfterAResetOpensForItsOwnerAlone(t *testing.T)
 	shut(t, c, "factory-reset")
 
 	unlock(t, c.Console, c.Service.Demo.Other)
-	c.Console.Await(t, 0, "The password is right, bu", 20*time.Second)
+	c.Console.Await(t, 0, "The password is right, bu", time.Minute)
 	shut(t, c, "factory-reset")
 
 	c.Reboot()
@@ -45,7 +45,7 @@ func TestADeviceOfItsOwnerOpensAndAfterAResetOpensForItsOwnerAlone(t *testing.T)
 	if boot2 := c.Must("cut -d ' ' -f 22 /proc/1/stat"); boot2 != boot1 {
 		t.Error("opening the device took a reboot")
 	}
-	c.Console.Await(t, 0, "login:", 20*time.Second)
+	c.Console.Await(t, 0, "login:", time.Minute)
 	if strings.Contains(c.Console.Text(), c.Service.Demo.Password) {
 		t.Error("the console shows the password")
 	}
@@ -62,7 +62,7 @@ func TestWhereNothingIsProvisionedTheBootIsAsWithoutThePackage(t *testing.T) {
 	for _, installed := range []bool{false, true} {
 		c := boot.NewPlainContainer(t, installed)
 		c.Boot()
-		c.Until("the boot to end", 30*time.Second, func() bool {
+		c.Until("the boot to end", time.Minute, func() bool {
 			out, _ := c.Sh("systemctl is-active graphical.target user@1000.service; systemctl list-jobs --no-pager")
 			return out == "active\nactive\nNo jobs running.\n"
 		})
@@ -110,7 +110,7 @@ func TestADaemonThatIsKilledMaskedOrGoneOpensNothing(t *testing.T) {
 	}
 	remove(t, c, "usr/sbin/accountlock-gate")
 	c.Boot()
-	c.Until("the boot to end", 30*time.Second, func() bool {
+	c.Until("the boot to end", time.Minute, func() bool {
 		out, _ := c.Sh("systemctl list-jobs --no-pager")
 		return out == "No jobs running.\n"
 	})
@@ -134,7 +134,7 @@ func TestAGateThatDiesLeavesTheDeviceToTheAccountCheck(t *testing.T) {
 		boot.WriteFile(t, c.Root(dies), "[Service]\nExecStart=\nExecStart="+try.gate+"\n", 0o644)
 		c.With(strings.Fields(try.word)...)
 		c.Boot()
-		c.Until("the account check", 30*time.Second, func() bool {
+		c.Until("the account check", time.Minute, func() bool {
 			out, _ := c.Sh("systemctl is-active accountlock-locked.target accountlock-firstboot@console.service; systemctl is-failed accountlock-gate.service; systemctl list-jobs --no-pager")
 			return out == "active\nactive\nfailed\nNo jobs running.\n"
 		})

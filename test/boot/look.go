@@ -119,7 +119,7 @@ func OwnerGetsIn(t testing.TB, d Device) {
 	}, func() string { return "missing: " + strings.Join(missing, " ") + "\n" + d.State() })
 	var who string
 	var err error
-	untilEvery(t, "a login by ssh", patience(d)*100*time.Millisecond, patience(d)*10*time.Second, func() bool {
+	untilEvery(t, "a login by ssh", patience(d)*100*time.Millisecond, patience(d)*time.Minute, func() bool {
 		who, err = sshLogin(d, User, UserPassword)
 		return err == nil
 	}, d.State)

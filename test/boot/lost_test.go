@@ -56,8 +56,8 @@ func TestALostDeviceEndsItsSessionsRebootsAndShowsItsOwnersMessage(t *testing.T)
 	signedOff(t, c, ended)
 	c.AwaitReboot()
 	shut(t, c, "lost")
-	c.Console.Await(t, 0, lostMessage, 20*time.Second)
-	c.Console.Await(t, 0, lostContact, 20*time.Second)
+	c.Console.Await(t, 0, lostMessage, time.Minute)
+	c.Console.Await(t, 0, lostContact, time.Minute)
 	if got := c.Property("LostMessage"); !strings.Contains(got, lostMessage) || !strings.Contains(got, lostContact) {
 		t.Errorf("the daemon tells screens %s", got)
 	}
@@ -67,14 +67,14 @@ func TestALostDeviceEndsItsSessionsRebootsAndShowsItsOwnersMessage(t *testing.T)
 	c.Boot()
 	shut(t, c, "lost")
 	unlock(t, c.Console, c.Service.Demo.Other)
-	c.Console.Await(t, 0, "The password is right, bu", 20*time.Second)
+	c.Console.Await(t, 0, "The password is right, bu", time.Minute)
 	shut(t, c, "lost")
 
 	// Found ends the message; the account check opens the device.
 	id := strings.Trim(c.Property("DeviceId"), `"`)
 	c.Service.Admin(t, "device", "found", id)
 	_, _ = c.Sh("accountlockctl check-in")
-	c.Until("the message to be gone", 20*time.Second, func() bool { return !strings.Contains(c.Property("LostMessage"), lostMessage) })
+	c.Until("the message to be gone", time.Minute, func() bool { return !strings.Contains(c.Property("LostMessage"), lostMessage) })
 	shut(t, c, "lost")
 	c.Reboot()
 	settles(c, "accountlock-locked.target")
@@ -105,8 +105,8 @@ func TestALostDeviceThatMustNotRebootEndsItsSessionsWhereItIs(t *testing.T) {
 	if strings.Contains("\n"+out, "\nactive") {
 		t.Errorf("of people's slices there is active: %s", out)
 	}
-	c.Console.Await(t, 0, lostMessage, 20*time.Second)
-	c.Console.Await(t, 0, lostContact, 20*time.Second)
+	c.Console.Await(t, 0, lostMessage, time.Minute)
+	c.Console.Await(t, 0, lostContact, time.Minute)
 
 	// The owner's unlock on the device itself marks it found.
 	unlock(t, c.Console, c.Service.Demo.Person)

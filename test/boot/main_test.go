@@ -92,14 +92,14 @@ func unlockAfter(t *testing.T, c *boot.Console, from int, who boot.Person) {
 		c.Type(t, keys+"\r")
 	}
 	if c.Numbered {
-		at = c.Await(t, at, "Type a number", 10*time.Second)
+		at = c.Await(t, at, "Type a number", 30*time.Second)
 		key("1")
 	} else {
 		key("")
 	}
-	at = c.Await(t, at, "e-mail or phone number", 10*time.Second)
+	at = c.Await(t, at, "e-mail or phone number", 30*time.Second)
 	key(who.AccountID)
-	c.Await(t, at, "assword", 10*time.Second)
+	c.Await(t, at, "assword", 30*time.Second)
 	key(who.Password)
 }
 

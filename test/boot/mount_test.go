@@ -18,7 +18,7 @@ func TestWhereAMountFailsAnOpenDeviceComesToEmergencyModeAndALockedOneToRest(t *
 	boot.WriteFile(t, c.Root("etc/fstab"), "tmpfs /srv tmpfs nonsense 0 0\n", 0o644)
 	atRest := func() {
 		t.Helper()
-		c.Until("the boot to end", 30*time.Second, func() bool {
+		c.Until("the boot to end", time.Minute, func() bool {
 			out, _ := c.Sh("systemctl list-jobs --no-pager")
 			return out == "No jobs running.\n"
 		})
@@ -27,7 +27,7 @@ func TestWhereAMountFailsAnOpenDeviceComesToEmergencyModeAndALockedOneToRest(t *
 		}
 	}
 	c.Boot()
-	c.Until("emergency mode", 30*time.Second, func() bool {
+	c.Until("emergency mode", time.Minute, func() bool {
 		_, code := c.Sh(isEmergency)
 		return code == 0
 	})

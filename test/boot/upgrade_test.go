@@ -183,7 +183,7 @@ func underWay(t *testing.T, c *boot.Container, held *boot.Held) {
 	t.Helper()
 	select {
 	case <-held.Reached:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		said, _ := c.Sh("cat /run/said")
 		t.Fatalf("the account service is not asked: %s\n%s", said, c.State())
 	}
