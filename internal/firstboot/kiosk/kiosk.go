@@ -93,10 +93,10 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { k.browse(browsing) })
 	err = k.watch(ctx)
 	if err == nil {
-		// The browser gets a moment to say so.
+		// The browser gets a moment to say so; its page asks every second and a half.
 		select {
 		case <-k.opened:
-		case <-time.After(5 * time.Second):
+		case <-time.After(10 * time.Second):
 		case <-ctx.Done():
 		}
 	}
