@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
+	"errors"
 	"fmt"
 
 	"github.com/accountlock/accountlock/internal/accountapi"
@@ -46,9 +47,26 @@ func (k *offlineKey) agree(c accountapi.Claims) (secret.Bytes, error) {
 // Ticket implements flow.Tickets. It needs the network only where the ticket is
 // signed under a key that is newer than the key sets known.
 func (c *Client) Ticket(ctx context.Context, deviceID, ticket, challenge string) (flow.Grant, error) {
-	claims, err := c.claims(ctx, ticket, accountapi.TypeGrant, deviceID, flow.Nonce(accountapi.TicketNonce(deviceID, challenge)))
-	if err != nil {
+	var claims accountapi.Claims
+	err := accountapi.Open(ticket, accountapi.TypeGrant, c.trust.keys(), &claims)
+	if errors.Is(err, accountapi.ErrUntrusted) {
+		return flow.Grant{}, broughtInVain(c.diagnose(ctx, err), "The account service has not signed this ticket, or it was damaged on its way.")
+	}
+	n := accountapi.TicketNonce(deviceID, challenge)
+	claims, err = c.claims(ctx, ticket, accountapi.TypeGrant, deviceID, flow.Nonce(n))
+	switch {
+	case fault.CodeOf(err) == fault.GrantRefused && (claims.Aud != deviceID || value(claims.Nonce) != n):
+		return flow.Grant{}, broughtInVain(err, "This ticket is for another device or another challenge.")
+	case err != nil:
 		return flow.Grant{}, err
 	}
 	return *grant(claims), nil
+}
+
+// broughtInVain is a refusal of a ticket in words of its own: those of an answer over
+// the network would have people change the network, which had no part in it.
+func broughtInVain(err error, what string) error {
+	f := fault.As(err)
+	f.Message, f.Remedy = what, "Fetch a ticket for the challenge that is shown now, and bring it within a day."
+	return f
 }
