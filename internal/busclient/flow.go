@@ -132,6 +132,17 @@ func (f *Flow) Get(ctx context.Context) (Snapshot, error) {
 	return s, err
 }
 
+// Explain is the refusal of a call in the flow's own words, which tell what happened
+// apart from what to do now and whether it counted: an error reply is one text.
+func (f *Flow) Explain(ctx context.Context, err error) *Failure {
+	told := AsFailure(Gone(err))
+	if s, err := f.Get(ctx); err == nil && s.Error.Name == told.Name {
+		return s.Error.Failure()
+	}
+	told.Answered = true
+	return told
+}
+
 // Gone says what it means that a flow is no longer there.
 func Gone(err error) error {
 	f := AsFailure(err)

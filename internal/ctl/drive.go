@@ -126,7 +126,7 @@ func (c *conversation) answer(ctx context.Context, s busclient.Snapshot) error {
 	if err == nil {
 		return nil
 	}
-	f := c.explain(ctx, err)
+	f := c.flow.Explain(ctx, err)
 	if f.Name == busclient.ErrorPrefix+string(fault.CaptchaRequired) && a.solved && c.answers.solved < maxSolved {
 		return nil // there is another challenge by now
 	}
@@ -135,16 +135,6 @@ func (c *conversation) answer(ctx context.Context, s busclient.Snapshot) error {
 	}
 	c.draw.refusal(f)
 	return nil
-}
-
-// explain adds to a refused answer what the flow says of it.
-func (c *conversation) explain(ctx context.Context, err error) *failure {
-	f := busclient.AsFailure(busclient.Gone(err))
-	f.Answered = true
-	if s, err := c.flow.Get(ctx); err == nil && s.Error.Name == f.Name {
-		return s.Error.Failure()
-	}
-	return f
 }
 
 // answerable reports whether the step still stands after a refusal: not where
@@ -181,9 +171,10 @@ func (c *conversation) detour(ctx context.Context, d detour) error {
 }
 
 func (c *conversation) choose(ctx context.Context, method string) error {
-	err := c.flow.Choose(ctx, method)
-	if err != nil {
-		return busclient.Gone(err)
+	if err := c.flow.Choose(ctx, method); err != nil {
+		f := c.flow.Explain(ctx, err)
+		f.Answered = false // a way is no attempt
+		return f
 	}
 	c.draw.last = ""
 	return nil

@@ -41,10 +41,12 @@ type fakeFlow struct {
 	owner string
 	kind  string
 
-	steps   []fakeStep
-	ways    map[string][]fakeStep
-	outcome string
-	result  values
+	steps []fakeStep
+	ways  map[string][]fakeStep
+	// refuseWay is what Choose says, and Error after it.
+	refuseWay *fault.Error
+	outcome   string
+	result    values
 	// silent sends no signal at all; resent counts Resend.
 	silent bool
 
@@ -156,6 +158,10 @@ func (f *fakeFlow) choose(msg dbus.Message, method string) *dbus.Error {
 	f.d.saw("Choose", values{"method": dbus.MakeVariant(method)}, msg)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.refuseWay != nil {
+		f.last = f.refuseWay
+		return refusal(f.last)
+	}
 	steps, ok := f.ways[method]
 	if !ok {
 		return refusal(fault.Newf(fault.InvalidArgument, "The way %q is not open now.", method))

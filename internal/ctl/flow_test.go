@@ -326,3 +326,19 @@ func TestTextThatTheBusCannotCarryIsAWrongCall(t *testing.T) {
 		}
 	}
 }
+
+func TestARefusedWayIsToldInTheFlowsOwnWords(t *testing.T) {
+	s := newSession(t)
+	scenarios["locked"](s.fake)
+	lost := fault.Newf(fault.Declined, "This device is marked lost: no approval opens it.")
+	lost.Remedy = "Sign in on it with its owner's account and password."
+	s.fake.flow.refuseWay = lost
+	s.fake.own()
+	if code := s.run("unlock", "--method", "approve", "--json"); code != ctl.ExitRefused {
+		t.Errorf("exit %d", code)
+	}
+	const want = `"message":"This device is marked lost: no approval opens it.","remedy":"Sign in on it with its owner's account and password.","counted":false`
+	if !strings.Contains(s.stdout.String(), want) {
+		t.Errorf("it says %s", s.stdout.String())
+	}
+}

@@ -40,7 +40,7 @@ func (f *Flow) askApproval(ctx context.Context) error {
 	f.mu.Lock()
 	if err := f.mayChoose(methodApprove); err != nil {
 		f.mu.Unlock()
-		return err
+		return f.refuse(err)
 	}
 	again := f.leaveApproval(StepIdentify)
 	f.busy, f.stop = true, cancel

@@ -5,6 +5,7 @@ package flow_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -385,6 +386,9 @@ func TestApprovalIsOfferedWhereItMayHelp(t *testing.T) {
 	wantCode(t, f.Choose(t.Context(), "approve"), fault.Declined)
 	if w.calls() != calls {
 		t.Error("a lost device asks for a code")
+	}
+	if e := f.View().Error; e == nil || !strings.Contains(e.Remedy, "Sign in on it") {
+		t.Errorf("the flow says %+v", e)
 	}
 	_, d = linked(t)
 	f = begin(t, d, lock.KindSignOut)

@@ -257,10 +257,24 @@ func (f *Flow) Choose(ctx context.Context, method string) error {
 		return f.askApproval(ctx)
 	}
 	if err := f.choose(method); err != nil {
-		return err
+		return f.refuse(err)
 	}
 	f.m.changed(f)
 	return nil
+}
+
+// refuse shows the refusal of a way or of another code, as that of an answer is shown.
+func (f *Flow) refuse(err error) error {
+	f.mu.Lock()
+	waits := f.step.waits() && !f.busy
+	if waits {
+		f.err = fault.As(err)
+	}
+	f.mu.Unlock()
+	if waits {
+		f.m.changed(f)
+	}
+	return err
 }
 
 func (f *Flow) choose(method string) error {
@@ -341,7 +355,7 @@ func (f *Flow) Resend(ctx context.Context) error {
 	f.mu.Lock()
 	if f.step != StepCode || f.busy {
 		f.mu.Unlock()
-		return fault.Newf(fault.WrongStep, "This step has no code to send again.")
+		return f.refuse(fault.Newf(fault.WrongStep, "This step has no code to send again."))
 	}
 	f.busy, f.stop = true, cancel
 	f.timer.Stop()

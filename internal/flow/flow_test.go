@@ -393,7 +393,9 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 		wantCode(t, f.Submit(ctx, in), fault.InvalidArgument)
 	}
 	wantCode(t, f.Choose(t.Context(), "telepathy"), fault.InvalidArgument)
+	wantCode(t, f.View().Error, fault.InvalidArgument)
 	wantCode(t, f.Resend(ctx), fault.WrongStep)
+	wantCode(t, f.View().Error, fault.WrongStep)
 	if err := f.Cancel(); err != nil {
 		t.Fatal(err)
 	}

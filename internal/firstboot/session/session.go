@@ -263,7 +263,9 @@ func (s *Session) Take(ctx context.Context, way string) error {
 		return nil
 	}
 	if err := f.Choose(ctx, way); err != nil {
-		return busclient.Gone(err)
+		told := f.Explain(ctx, err)
+		told.Answered = false // a way is no attempt
+		return told
 	}
 	s.set(f, true)
 	return nil
@@ -292,12 +294,7 @@ func (s *Session) Submit(ctx context.Context, answer map[string]any) error {
 		return err
 	}
 	if err := f.Submit(ctx, in); err != nil {
-		fail := busclient.AsFailure(busclient.Gone(err))
-		fail.Answered = true
-		if at, err := f.Get(ctx); err == nil && at.Error.Name == fail.Name {
-			fail = at.Error.Failure()
-		}
-		return fail
+		return f.Explain(ctx, err)
 	}
 	return nil
 }
