@@ -163,11 +163,17 @@ func TestSlowDownIsHeededForGood(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	f, code := r.asking()
-	n := r.polls(problem(429, fault.RateLimited, map[string]any{"retry_after": 10}))
-	f.await("a question", func() bool { return n.Load() == 1 })
-	first := time.Now()
-	f.await("another one", func() bool { return n.Load() == 2 })
-	if took := time.Since(first); took < 9*time.Second {
+	asked := make(chan time.Time, 2)
+	r.polls(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		select {
+		case asked <- time.Now():
+		default:
+		}
+		problem(429, fault.RateLimited, map[string]any{"retry_after": 10}).ServeHTTP(w, q)
+	}))
+	f.await("two questions", func() bool { return len(asked) == 2 })
+	first := <-asked
+	if took := (<-asked).Sub(first); took < 9*time.Second {
 		t.Errorf("asked again after %v", took)
 	}
 	if e := f.refusal(); e.Name != "" {
