@@ -9,6 +9,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -123,13 +124,26 @@ func fromBus(e dbus.Error) *Failure {
 		return fromElsewhere(f)
 	}
 	known := fault.New(fault.Code(short), nil)
-	f.Remedy = known.Remedy
+	f.Remedy = remedyIn(f.Message, known)
 	// The remedy is told apart from what happened, not twice.
-	f.Message = strings.Join(strings.Fields(strings.Replace(f.Message, known.Remedy, "", 1)), " ")
+	f.Message = strings.Join(strings.Fields(strings.Replace(f.Message, f.Remedy, "", 1)), " ")
 	if f.Message == "" {
 		f.Message = known.Message
 	}
 	return f
+}
+
+// remedyIn finds the remedy in the text of an error: the code's own, or that of a cause
+// which the daemon has found out.
+func remedyIn(text string, f *fault.Error) string {
+	if !strings.Contains(text, f.Remedy) {
+		for _, c := range diagnose.Causes() {
+			if c.Code == f.Code && strings.HasSuffix(text, c.Remedy) {
+				return c.Remedy
+			}
+		}
+	}
+	return f.Remedy
 }
 
 // fromElsewhere is for D-Bus's own errors. Those of the bus name connections

@@ -18,6 +18,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/accountlock/accountlock/internal/ctl"
+	"github.com/accountlock/accountlock/internal/diagnose"
 	"github.com/accountlock/accountlock/internal/fault"
 )
 
@@ -97,6 +98,27 @@ func TestCheckInReportsItsRefusal(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	s.golden("check-in-refused")
+}
+
+func TestTheRemedyOfADiagnosisIsSaidOnce(t *testing.T) {
+	s := newSession(t)
+	s.fake.own()
+	for _, c := range diagnose.Causes() {
+		if strings.Contains(c.Remedy, "HOST") {
+			continue
+		}
+		f := fault.New(c.Code, nil)
+		f.Message, f.Remedy = c.Message, c.Remedy
+		s.fake.refuse["CheckIn"] = refusal(f)
+		s.stdout.Reset()
+		s.run("check-in", "--json")
+		var got struct {
+			Error struct{ Message, Remedy string }
+		}
+		if err := json.Unmarshal(s.stdout.Bytes(), &got); err != nil || got.Error.Message != c.Message || got.Error.Remedy != c.Remedy {
+			t.Errorf("%s: %v, %s", c.Cause, err, s.stdout.String())
+		}
+	}
 }
 
 // lines hands on whole lines as they are written.
