@@ -32,6 +32,8 @@ type NewAccount struct {
 	// SecondFactor asks for a code after the password; it needs an e-mail
 	// address or a phone number.
 	SecondFactor bool
+	// Locale is the owner's language (BCP 47) until they sign in; empty is not known.
+	Locale string
 }
 
 // Create makes an account under a new account ID. Errors are faults:
@@ -56,8 +58,12 @@ func (s *Service) Create(ctx context.Context, n NewAccount) (Account, error) {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`INSERT INTO accounts (id, password_hash, second_factor, created_at) VALUES ($1, $2, $3, $4)`,
-			id, phc, flag(n.SecondFactor), millis(now))
+		locale := n.Locale
+		if len(locale) > maxLocale {
+			locale = ""
+		}
+		_, err = tx.Exec(`INSERT INTO accounts (id, password_hash, second_factor, locale, created_at) VALUES ($1, $2, $3, $4, $5)`,
+			id, phc, flag(n.SecondFactor), locale, millis(now))
 		if err != nil {
 			return fmt.Errorf("cannot store an account: %w", err)
 		}

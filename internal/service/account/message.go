@@ -96,7 +96,11 @@ var notices = map[NoticeKind]struct{ subject, text string }{
 	NoticeApproved:      {letter.Mark("Your device was opened by your approval"), letter.Mark("The device {1} was opened because it was approved in the account portal.")},
 }
 
-var noticeEnd = letter.Mark("If this was not you, change your password and ask support.")
+var (
+	noticeEnd = letter.Mark("If this was not you, change your password and ask support.")
+	// deletedEnd is for who has no password to change any more.
+	deletedEnd = letter.Mark("If this was not you, ask support.")
+)
 
 // Notify tells the owner of an account what happened to it, at every e-mail
 // address, or by SMS where there is none. device names the device, where one
@@ -124,7 +128,11 @@ func (s *Service) notify(ctx context.Context, a Account, kind NoticeKind, device
 		return fmt.Errorf("cannot send a notice of kind %q", kind)
 	}
 	t := letter.For(a.Locale)
-	text := t.T(n.text, device) + "\n\n" + t.T(noticeEnd) + "\n"
+	end := noticeEnd
+	if kind == NoticeDeleted {
+		end = deletedEnd
+	}
+	text := t.T(n.text, device) + "\n\n" + t.T(end) + "\n"
 	to := a.all(KindEmail)
 	if len(to) == 0 {
 		to = a.all(KindPhone)

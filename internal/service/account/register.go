@@ -12,10 +12,9 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/text/language"
-
 	"github.com/accountlock/accountlock/internal/accountapi"
 	"github.com/accountlock/accountlock/internal/fault"
+	"github.com/accountlock/accountlock/internal/service/letter"
 )
 
 // registerTime is how long a registration waits for its next answer.
@@ -122,8 +121,8 @@ func (s *Service) sendRegistration(ctx context.Context, id string, to Identifier
 	}
 	m := codeMessage(to, code, locale)
 	if taken {
-		m = message(to, "You have an account already", "Somebody wanted to register with this address or number. It belongs to your account already, so nothing was changed. "+
-			"If it was you, sign in, or recover your password.\n")
+		t := letter.For(locale)
+		m = message(to, t.T(takenSubject), t.T(takenText))
 	}
 	m.Until = now.Add(codeLife)
 	if err := s.send(ctx, m); err != nil {
@@ -220,7 +219,7 @@ func (s *Service) FinishRegistration(ctx context.Context, id string, password ac
 	if !r.Proven {
 		return Account{}, fault.New(fault.WrongStep, nil)
 	}
-	n := NewAccount{Password: password}
+	n := NewAccount{Password: password, Locale: locale}
 	if r.Address.Kind == KindEmail {
 		n.Emails = []string{r.Address.Address}
 	} else {
@@ -255,20 +254,16 @@ func registering(err error) error {
 	return fmt.Errorf("cannot register an account: %w", err)
 }
 
-// welcomes are the texts that carry a new account's ID, by language, English first.
-var welcomes = []struct {
-	tag           language.Tag
-	subject, text string
-}{
-	{language.English, "Your account ID", "Your account is made. Its ID is %s.\n\nKeep this message: a device that was reset asks for the ID, or for this address or number.\n"},
-	{language.German, "Ihre Konto-ID", "Ihr Konto ist angelegt. Seine ID lautet %s.\n\nHeben Sie diese Nachricht auf: Ein zurückgesetztes Gerät fragt nach der ID oder nach dieser Adresse oder Nummer.\n"},
-}
+// What carries a new account's ID; {1} is the ID. And what the owner of an address reads
+// that somebody registers anew.
+var (
+	welcomeSubject = letter.Mark("Your account ID")
+	welcomeText    = letter.Mark("Your account is made. Its ID is {1}.\n\nKeep this message: a device that was reset asks for the ID, or for this address or number.\n")
+	takenSubject   = letter.Mark("You have an account already")
+	takenText      = letter.Mark("Somebody wanted to register with this address or number. It belongs to your account already, so nothing was changed. If it was you, sign in, or recover your password.\n")
+)
 
 func welcome(to Identifier, accountID, locale string) Message {
-	tags := make([]language.Tag, len(welcomes))
-	for i, w := range welcomes {
-		tags[i] = w.tag
-	}
-	_, i := language.MatchStrings(language.NewMatcher(tags), locale)
-	return message(to, welcomes[i].subject, fmt.Sprintf(welcomes[i].text, accountID))
+	t := letter.For(locale)
+	return message(to, t.T(welcomeSubject), t.T(welcomeText, accountID))
 }

@@ -129,7 +129,7 @@ func (b *browser) code() string {
 	b.t.Helper()
 	all := b.s.Outbox(b.t)
 	for i := len(all) - 1; i >= 0; i-- {
-		if strings.Contains(all[i], "code") {
+		if strings.Contains(all[i], "code") || strings.Contains(all[i], "代码") {
 			if c := codePattern.FindString(all[i]); c != "" {
 				return c
 			}

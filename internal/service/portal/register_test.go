@@ -47,6 +47,35 @@ func TestANewAccountIsMadeByTheCodeThatWasSent(t *testing.T) {
 	}
 }
 
+func TestAnAccountIsWrittenToInTheLanguageThatItWasMadeIn(t *testing.T) {
+	s := apitest.Start(t)
+	b := visit(t, s)
+	b.language = "zh-CN"
+	last := func() string {
+		all := s.Outbox(t)
+		return all[len(all)-1]
+	}
+	b.register("new.person@example.org")
+	b.post("/register/code", "code", b.code())
+	b.post("/register/password", "new-password", fresh, "repeat", fresh).says(t, "账号已创建")
+	if got := last(); !strings.Contains(got, "您的账号已创建") {
+		t.Errorf("the account ID is sent so: %s", got)
+	}
+	other := visit(t, s)
+	other.language = "es"
+	other.register("new.person@example.org")
+	if got := last(); !strings.Contains(got, "Ya tiene una cuenta") {
+		t.Errorf("an owner hears of it so: %s", got)
+	}
+	s.Clock.Advance(time.Minute)
+	b.post("/account/delete", "sure", "1", "password", fresh)
+	b.post("/account/delete/code", "code", b.code())
+	// Whose account is gone has no password to change.
+	if got := last(); !strings.Contains(got, "您的账号已删除") || strings.Contains(got, "密码") {
+		t.Errorf("the owner is told so: %s", got)
+	}
+}
+
 func TestAPhoneNumberRegistersToo(t *testing.T) {
 	s := apitest.Start(t)
 	b := visit(t, s)
