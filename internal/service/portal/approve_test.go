@@ -32,6 +32,11 @@ func TestAnOwnerWhoScansTheCodeSignsInAndComesBackToIt(t *testing.T) {
 	if got.path != "/devices/"+d.ID+"?done=device-approved" {
 		t.Errorf("it goes on at %s", got.path)
 	}
+	// Until the device has fetched it, it can be taken back, and not be given again.
+	page = b.get("/approve?code="+code).says(t, "You approved it.", "No, keep it locked")
+	if strings.Contains(page.body, "Open this device</button>") {
+		t.Errorf("it asks again for what was approved: %s", page.main())
+	}
 	s.Clock.Advance(5 * time.Second)
 	if a := d.Reply(t, flow, apitest.Approve(apitest.NewNonce())); a.Step.Grant == nil {
 		t.Errorf("the device gets %d %s", a.Status, a.Body)
