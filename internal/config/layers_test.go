@@ -307,3 +307,19 @@ func notWeaker(t interface{ Fatalf(string, ...any) }, c, vendors config.Config) 
 		}
 	}
 }
+
+// The document's file for a vendor is all that it says it is.
+func TestTheDocumentsFileForAVendorProvisions(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/configuration.md")
+	must(t, err)
+	_, rest, found := strings.Cut(string(raw), "```toml\n")
+	text, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatal("the document has no file")
+	}
+	c, err := config.LoadLayers(tree(t, map[string]string{vendor: text}), nil)
+	must(t, err)
+	if !c.Provisioned() || c.Record.Store != config.Default(nil).Record.Store {
+		t.Errorf("it comes to %+v", c)
+	}
+}
