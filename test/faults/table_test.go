@@ -388,12 +388,29 @@ func TestTheEnvironmentNamesNoProxy(t *testing.T) {
 	r.unlock()
 }
 
+// looks is how often a verdict may be asked for again. Whether something is in between
+// is asked in plain text within a second or so (accountapi/client), which passes on a busy
+// machine; what was not heard by then is not said.
+func looks(want diagnose.Cause) int {
+	if want == diagnose.LoginPage || want == diagnose.ProxyBetween {
+		return 2
+	}
+	return 0
+}
+
 // expect makes the fault and compares what is said of it with what should be.
 func (r *rig) expect(t *testing.T, c row) {
 	t.Helper()
 	c.fault(r)
 	e, took := r.tryUnlock(r.service.Owner.Password)
 	want := diagnose.Named(c.want)
+	for range looks(c.want) {
+		if e.Name == string(want.Code) {
+			break
+		}
+		t.Logf("at first: %+v", e)
+		e, took = r.tryUnlock(r.service.Owner.Password)
+	}
 	host, _, err := net.SplitHostPort(strings.TrimPrefix(r.url, "https://"))
 	if err != nil {
 		host = hostName
