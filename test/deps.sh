@@ -76,10 +76,12 @@ missing() {
 }
 
 install() {
-    local apt=(apt-get install -y -q --no-install-recommends "$@")
+    # On a machine that has just come up somebody else may be installing, too.
+    local get=(apt-get -q -o DPkg::Lock::Timeout=300)
+    local apt=("${get[@]}" install -y --no-install-recommends "$@")
     export DEBIAN_FRONTEND=noninteractive
     # The package lists may be absent, or too old to name what the mirror holds.
-    "${apt[@]}" || { apt-get update -q && "${apt[@]}"; }
+    "${apt[@]}" || { "${get[@]}" update && "${apt[@]}"; }
 }
 
 # node_modules: what tests need from npm, as package-lock.json pins it. Nothing of it is run
