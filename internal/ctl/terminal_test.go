@@ -53,6 +53,7 @@ func openConsole(t *testing.T, s *session, args ...string) *console {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.slave.Close() })
+	keepOutput(t, int(c.slave.Fd()))
 	c.cmd = exec.Command("accountlockctl", args...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = c.slave, c.slave, c.slave
 	c.cmd.Env = []string{"DBUS_SYSTEM_BUS_ADDRESS=" + s.vars["DBUS_SYSTEM_BUS_ADDRESS"], "TZ=UTC"}
@@ -64,6 +65,20 @@ func openConsole(t *testing.T, s *session, args ...string) *console {
 	c.over = make(chan struct{})
 	go c.read()
 	return c
+}
+
+// keepOutput has Ctrl-C throw nothing away: the kernel empties the terminal's queues after
+// it has sent the signal, and with them what the program says to it if that is quick.
+func keepOutput(t *testing.T, fd int) {
+	t.Helper()
+	termios, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	termios.Lflag |= unix.NOFLSH
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, termios); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (c *console) read() {
