@@ -34,11 +34,18 @@ type Plan struct {
 	Steps [][]any `json:"steps"`
 }
 
+// Need skips the test where there is no browser, and returns the folder of what drives
+// one. A test that visits in a goroutine, which cannot skip it, calls this first.
+func Need(t testing.TB) string {
+	t.Helper()
+	return npm.Folder(t, "/usr/bin/chromium", "playwright-core", "axe-core")
+}
+
 // Visit carries a plan out, and fails the test at the first step that is not
 // possible. It skips the test where there is no browser.
 func Visit(t testing.TB, p Plan) {
 	t.Helper()
-	dir := npm.Folder(t, "/usr/bin/chromium", "playwright-core", "axe-core")
+	dir := Need(t)
 	raw, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

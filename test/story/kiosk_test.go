@@ -20,6 +20,7 @@ import (
 // its address.
 func (r *rig) openKiosk(args ...string) (*bus.Process, string) {
 	r.T.Helper()
+	browser.Need(r.T)
 	file := r.Path("kiosk-address")
 	_ = os.Remove(file)
 	args = append([]string{"--kiosk", "--url-file", file, "--language", "en"}, args...)
