@@ -142,6 +142,13 @@ func (d *fakeDaemon) seen(method string) []fakeCall {
 	return out
 }
 
+// refuses has a method answered with an error from now on.
+func (d *fakeDaemon) refuses(method string, err *dbus.Error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refuse[method] = err
+}
+
 func (d *fakeDaemon) refused(method string) *dbus.Error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

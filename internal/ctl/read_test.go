@@ -109,7 +109,7 @@ func TestTheRemedyOfADiagnosisIsSaidOnce(t *testing.T) {
 		}
 		f := fault.New(c.Code, nil)
 		f.Message, f.Remedy = c.Message, c.Remedy
-		s.fake.refuse["CheckIn"] = refusal(f)
+		s.fake.refuses("CheckIn", refusal(f))
 		s.stdout.Reset()
 		s.run("check-in", "--json")
 		var got struct {
