@@ -102,7 +102,9 @@ var waysIn = strings.Fields(`
 	rescue.service rescue.target emergency.service emergency.target debug-shell.service kernel-command-line.service
 	multi-user.target graphical.target
 	cron.service crond.service cronie.service anacron.service atd.service
-	adbd.service android-tools-adbd.service usb-gadget.target`)
+	adbd.service android-tools-adbd.service usb-gadget.target
+	sshd-generated@.service systemd-storagetm.service
+	breakpoint-pre-basic.service breakpoint-pre-mount.service breakpoint-pre-switch-root.service`)
 
 func TestEverythingThatLetsAPersonInWaitsForTheGate(t *testing.T) {
 	const want = `# SPDX-License-Identifier: Apache-2.0
@@ -117,9 +119,14 @@ AssertPathExists=/run/accountlock/open
 			t.Errorf("%s: %v, %q", unit, err, got)
 		}
 	}
+	// Whatever waits for the gate holds udev up, and udev the gate.
+	got, err := os.ReadFile("system/breakpoint-pre-udev.service.d/50-accountlock.conf")
+	if err != nil || !strings.HasSuffix(string(got), "\n[Unit]\nAssertPathExists=/run/accountlock/open\n") {
+		t.Errorf("breakpoint-pre-udev.service: %v, %q", err, got)
+	}
 	dropIns, err := filepath.Glob("system/*.d")
 	must(t, err)
-	if len(dropIns) != len(waysIn)+1 { // sysinit.target's, which pulls the gate in
+	if len(dropIns) != len(waysIn)+2 { // that one, and sysinit.target's, which pulls the gate in
 		t.Errorf("%d drop-ins for %d ways in", len(dropIns), len(waysIn))
 	}
 }
