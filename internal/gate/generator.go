@@ -79,7 +79,7 @@ func (g Generator) holdBack(words bootWords, found units) error {
 	}
 	names := slices.Concat(words.wants, words.units)
 	// A cable starts these (99-systemd.rules): a target that is refused still starts what
-	// it wants.
+	// it wants or requires.
 	names = append(names, g.hangingOn("usb-gadget")...)
 	if len(words.units) > 0 || words.masks {
 		// Somebody may want it without the gate: not even what lets nobody in starts then.
@@ -171,17 +171,19 @@ func template(unit string) string {
 
 // wantedUnits are those that a boot would start beyond what a locked device runs.
 func (g Generator) wantedUnits() []string {
-	return slices.DeleteFunc(g.hangingOn("default", "graphical", "multi-user", "sockets", "timers", "paths"), func(unit string) bool {
+	return slices.DeleteFunc(g.hangingOn("default", "graphical", "multi-user", "basic", "sockets", "timers", "paths"), func(unit string) bool {
 		return slices.Contains(furniture, unit) || g.early(unit)
 	})
 }
 
-// hangingOn are the units that these targets want.
+// hangingOn are the units that these targets want or require.
 func (g Generator) hangingOn(targets ...string) []string {
 	var out []string
 	for _, target := range targets {
 		for _, dir := range unitDirs {
-			out = append(out, slices.DeleteFunc(g.names(filepath.Join(dir, target+".target.wants")), func(name string) bool { return !unitName(name) })...)
+			for _, kind := range []string{".target.wants", ".target.requires"} {
+				out = append(out, slices.DeleteFunc(g.names(filepath.Join(dir, target+kind)), func(name string) bool { return !unitName(name) })...)
+			}
 		}
 	}
 	return out

@@ -124,6 +124,7 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 			"proc/cmdline": "systemd.mask=accountlock-gate.service\n",
 			"etc/systemd/system/multi-user.target.wants/nginx.service": "->/lib/systemd/system/nginx.service",
 			"etc/systemd/system/sockets.target.wants/cockpit.socket":   "->/lib/systemd/system/cockpit.socket",
+			"etc/systemd/system/basic.target.wants/usb-moded.service":  "->/lib/systemd/system/usb-moded.service",
 			"usr/lib/systemd/system/sockets.target.wants/dbus.socket":  "->../dbus.socket",
 			// The gate waits for these: were it the other way round too, systemd would
 			// drop one of them.
@@ -163,6 +164,7 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 		{"a-usb-gadget-brings-a-shell", map[string]string{
 			"etc/systemd/system/usb-gadget.target.wants/serial-getty@ttyGS0.service": "->/usr/lib/systemd/system/serial-getty@.service",
 			"usr/lib/systemd/system/usb-gadget.target.wants/adbd.service":            "->../adbd.service",
+			"usr/lib/systemd/system/usb-gadget.target.requires/mtp.service":          "->../mtp.service",
 		}, false, provisioned(), nil},
 		{"an-offline-update-is-due", map[string]string{"system-update": "->/var/lib/update"}, false, provisioned(), nil},
 		{"the-record-is-on-a-partition-that-is-not-there-yet", nil, false, provisioned(block), nil},
