@@ -92,6 +92,7 @@ type parts struct {
 	store   *record.Store
 	service service
 	journal *journal.Journal
+	gate    flow.Gate
 	keeper  *flow.Keeper
 	flows   *flow.Manager
 	report  *report
@@ -116,7 +117,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 		// The next write does it; until then the record before counts, too.
 		o.Log.Error("cannot end what a power cut left of the last write", "error", err)
 	}
-	p := &parts{log: o.Log, store: store, journal: journal.New(o.Config.State.Directory, time.Now, o.Log), word: word{dir: o.Config.State.Directory}}
+	p := &parts{log: o.Log, store: store, gate: newGate(o.Config), journal: journal.New(o.Config.State.Directory, time.Now, o.Log), word: word{dir: o.Config.State.Directory}}
 	var known lock.Record
 	if evidence.Store == lock.StoreValid {
 		known = evidence.Record
@@ -129,7 +130,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 	p.keeper = flow.NewKeeper(flow.Ports{
 		Conversation: p.service, Registry: p.service, Tickets: p.service, Cases: p.service, Trust: p.service,
 		Record: store, Marker: marker,
-		Gate: newGate(o.Config), Resetter: newResetter(o.Config), Journal: waking{p.journal, &p.word}, Diary: p.journal, Events: p.journal,
+		Gate: p.gate, Resetter: newResetter(o.Config), Journal: waking{p.journal, &p.word}, Diary: p.journal, Events: p.journal,
 		Clock: clock{}, Time: p.around.time,
 		Chip:     chip(o.Config),
 		Hardware: hardware{machineOf(o.Config), o.Config.Device, o.Log},
@@ -144,6 +145,7 @@ func newParts(ctx context.Context, o Options) (*parts, error) {
 // the device is locked, and takes up what a crash or a restart left unfinished.
 func (p *parts) settle(ctx context.Context) {
 	p.keeper.SettleReset()
+	p.tellGate(ctx)
 	if err := p.flows.Resume(ctx); err != nil {
 		p.log.Error("cannot read the operations in the journal", "error", err)
 	}

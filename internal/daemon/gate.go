@@ -19,6 +19,20 @@ func newGate(c config.Config) flow.Gate {
 	return gate.Channel{Dir: c.Runtime.Directory}
 }
 
+// tellGate asks the gate to decide again where its last word is another than ours: a
+// daemon that was killed after it wrote the record, or a gate that failed on the way,
+// has left it so. It is nothing but two looks otherwise.
+func (p *parts) tellGate(ctx context.Context) {
+	channel, ok := p.gate.(gate.Channel)
+	if !ok || channel.Knows(p.keeper.Snapshot().Status.Open()) {
+		return
+	}
+	p.log.Warn("the gate goes by an older record and is asked to decide again")
+	if err := channel.Poke(ctx); err != nil {
+		p.log.Error("cannot tell the gate to decide again", "error", err)
+	}
+}
+
 // noGate is `[gate] mode = "none"`: nothing is held back from booting.
 type noGate struct{}
 

@@ -133,6 +133,7 @@ func (l *life) live(ctx context.Context) error {
 			// Beside the loop: an outage must not keep the watchdog waiting.
 			l.asked = true
 			busy = true
+			l.parts.tellGate(ctx)
 			asks.Go(func() { asked <- l.checkIn(asking) })
 		case err := <-asked:
 			busy = false

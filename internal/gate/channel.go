@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,19 @@ func (c Channel) Poke(context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// Knows reports whether the gate's last word is that the device is open, or that it is
+// not. A gate that has not spoken yet is asked nothing.
+func (c Channel) Knows(open bool) bool {
+	says := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(c.Dir, filepath.Base(name)))
+		return err == nil
+	}
+	if open {
+		return says(openFile) || !says(lockedFile)
+	}
+	return !says(openFile) && !says(shuttingFile)
 }
 
 // Drain takes everything out of the channel, which systemd passes as descriptor 3

@@ -51,6 +51,28 @@ func TestAPokeArrivesAndIsTakenOut(t *testing.T) {
 	must(t, gate.Drain(f.Fd()))
 }
 
+func TestAGateThatSaysSomethingElseIsNoticed(t *testing.T) {
+	for _, c := range []struct {
+		says         []string
+		open, locked bool // whether it knows that
+	}{
+		{nil, true, true},
+		{[]string{"open"}, true, false},
+		{[]string{"locked"}, false, true},
+		{[]string{"open", "locked"}, true, false}, // about to open
+		{[]string{"locked", "shutting"}, false, false},
+	} {
+		dir := t.TempDir()
+		for _, name := range c.says {
+			must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		}
+		gate := gate.Channel{Dir: dir}
+		if open, locked := gate.Knows(true), gate.Knows(false); open != c.open || locked != c.locked {
+			t.Errorf("%v: open %v, locked %v", c.says, open, locked)
+		}
+	}
+}
+
 func TestAPokeThatNobodyHearsIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	c := gate.Channel{Dir: dir}
