@@ -22,6 +22,8 @@ const (
 	lockedFile = runDir + "/locked"
 	// shuttingFile is there while a running device is being shut.
 	shuttingFile = runDir + "/shutting"
+	// firstBootFile is PID 1's: /etc was empty, and PID 1 has filled it by the presets.
+	firstBootFile = "run/systemd/first-boot"
 )
 
 // undecided is what stands in lockedFile, and nowhere else, while the first decision
@@ -70,6 +72,13 @@ func (s Service) Boot() error {
 		return nil
 	}
 	err := s.tell(v)
+	if s.exists(firstBootFile) {
+		// Generators ran before the presets: ours has not seen which network is enabled, and
+		// the owner needs one now.
+		if rerr := s.Systemctl("daemon-reload"); rerr != nil {
+			fmt.Fprintf(s.Log, "cannot have the generators run again: %v\n", rerr)
+		}
+	}
 	// What the command line or a unit asked for besides goes: not one of it has
 	// started yet.
 	return errors.Join(err, s.Systemctl("isolate", "--no-block", lockedTarget))

@@ -139,6 +139,34 @@ func TestAnOpenOfAnEarlierBootDoesNotCount(t *testing.T) {
 	}
 }
 
+// A reset that wiped /etc, too, makes the boot that asks for the account a first one.
+func TestAFirstBootThatIsLockedRunsTheGeneratorsAgain(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		m := newMachine(t)
+		m.verdict = resetOne
+		must(t, os.MkdirAll(filepath.Join(m.root, "run/systemd"), 0o755))
+		must(t, os.WriteFile(filepath.Join(m.root, "run/systemd/first-boot"), nil, 0o600))
+		m.fails = func(call string) error {
+			if fails && call == "daemon-reload" {
+				return errors.New("busy")
+			}
+			return nil
+		}
+		must(t, m.service().Boot())
+		if did := m.did(); did != "daemon-reload; "+isolated {
+			t.Errorf("did %q", did)
+		}
+		if said := strings.Contains(m.log.String(), "busy"); said != fails {
+			t.Errorf("said %q", m.log.String())
+		}
+		m.verdict = openDevice
+		must(t, m.service().Boot())
+		if did := m.did(); did != "" {
+			t.Errorf("an open device did %q", did)
+		}
+	}
+}
+
 func TestAGateThatCannotSpeakToSystemdStaysShut(t *testing.T) {
 	m := newMachine(t)
 	m.verdict, m.fails = resetOne, func(string) error { return errors.New("no PID 1") }

@@ -170,6 +170,22 @@ func menuNumber(t *testing.T, text string) string {
 	return ""
 }
 
+// A reset of systemd's own kind leaves no /etc: PID 1 enables the network by the presets,
+// after our generator has looked for what is enabled.
+func TestWhereAResetTakesEtcAlongALockedDeviceHasTheNetworkThatThePresetsEnable(t *testing.T) {
+	t.Parallel()
+	c := apart(t)
+	boot.WriteFile(t, c.Root("usr/lib/systemd/system-preset/00-test.preset"), "enable systemd-networkd.service\ndisable *\n", 0o644)
+	boot.WriteFile(t, c.Root("usr/lib/systemd/network/eth0.network"), "[Match]\nName=eth0\n[Network]\nAddress="+boot.Address+"\nGateway="+boot.Gateway+"\n", 0o644)
+	remove(t, c, "etc/machine-id")
+	c.Link("/dev/null", "etc/systemd/system/systemd-firstboot.service") // docs/gate.md
+	c.Boot()
+	shut(t, c, "factory-reset")
+	c.Must("systemctl is-active systemd-networkd.service")
+	unlock(t, c.Console, c.Service.Demo.Person)
+	settles(c, "graphical.target")
+}
+
 func TestTheRealNetworkdResolvedAndTimesyncdAreHeard(t *testing.T) {
 	t.Parallel()
 	c := apart(t)
