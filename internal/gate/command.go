@@ -37,7 +37,7 @@ device opens, and says why. Asks neither a network nor a bus.
   --json          print one JSON object instead
   --gate          decide at boot (accountlock-gate.service)
   --again         decide again (accountlock-again.service): open a device that was
-                  locked; reboot one that is locked now
+                  locked; reboot one that was open and is locked now
   --no-reboot     shut that one without a reboot
   --reset         begin a factory reset (accountlock-reset@.service)
   three folders   be a systemd generator
