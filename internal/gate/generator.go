@@ -127,6 +127,9 @@ func (g Generator) look() units {
 			}
 		}
 	}
+	if !found.wanted["NetworkManager.service"] && g.exists(netplan) && len(g.names("etc/netplan")) > 0 {
+		found.wanted["systemd-networkd.service"] = true
+	}
 	for _, prefix := range prefixes {
 		for _, unit := range static {
 			if hasPrefix(unit, prefix) && g.isStatic(unit) {
@@ -294,6 +297,9 @@ var furniture = []string{
 	"systemd-timesyncd.service", "chrony.service", "chronyd.service", "ntp.service", "ntpsec.service", "ntpd.service", "openntpd.service",
 	"nftables.service", "firewalld.service", "ufw.service", "iptables.service",
 }
+
+// netplan is a generator too, and what it enables, networkd, ours cannot see.
+const netplan = "usr/lib/systemd/system-generators/netplan"
 
 // furnish gives a locked device the network and the time that it has enabled, and
 // a screen on each serial console.

@@ -55,6 +55,9 @@ func plain(more map[string]string) map[string]string {
 	}
 	for name, text := range more {
 		files[name] = text
+		if text == "" && strings.Contains(name, ".wants/") {
+			delete(files, name) // not enabled here
+		}
 	}
 	return files
 }
@@ -165,6 +168,11 @@ func TestWhatTheGeneratorWrites(t *testing.T) {
 			"etc/systemd/system/usb-gadget.target.wants/serial-getty@ttyGS0.service": "->/usr/lib/systemd/system/serial-getty@.service",
 			"usr/lib/systemd/system/usb-gadget.target.wants/adbd.service":            "->../adbd.service",
 			"usr/lib/systemd/system/usb-gadget.target.requires/mtp.service":          "->../mtp.service",
+		}, false, provisioned(), nil},
+		{"netplan-enables-the-network", map[string]string{
+			"etc/systemd/system/multi-user.target.wants/NetworkManager.service": "",
+			"etc/netplan/50-cloud-init.yaml":                                    "network:\n",
+			"usr/lib/systemd/system-generators/netplan":                         "->/usr/libexec/netplan/generate",
 		}, false, provisioned(), nil},
 		{"an-offline-update-is-due", map[string]string{"system-update": "->/var/lib/update"}, false, provisioned(), nil},
 		{"the-record-is-on-a-partition-that-is-not-there-yet", nil, false, provisioned(block), nil},
