@@ -33,6 +33,10 @@ const (
 	isGraphical = "systemctl -q is-active graphical.target"
 	// What a mask is written for: that the boot goes on.
 	goesOn = isMultiUser
+	// Marks that units of newer versions of systemd leave, once they run (putThief).
+	brokeBeforeUdev  = "test -e /run/thief-breakpoint-pre-udev.service"
+	brokeBeforeBasic = "test -e /run/thief-breakpoint-pre-basic.service"
+	gaveDisksAway    = "test -e /run/thief-systemd-storagetm.service"
 	// A service of the vendor's that no drop-in of the package knows by name.
 	vendors   = "vendors-own"
 	isVendors = "systemctl -q is-active " + vendors + ".service"
@@ -83,6 +87,10 @@ var spells = []spell{
 	{words: "SYSTEMD_IN_INITRD=1 rd.systemd.unit=" + vendors + ".service systemd.unit=rescue.target", gives: isVendors},
 	{words: "SYSTEMD_IN_INITRD=1 rd.systemd.mask=accountlock-gate.service rd.systemd.wants=" + vendors, gives: isVendors, dark: true},
 	{words: "systemd.setenv=STATE_DIRECTORY=/persist/accountlock systemd.setenv=RUNTIME_DIRECTORY=/tmp", gives: goesOn},
+	{words: "systemd.break=pre-udev", gives: brokeBeforeUdev},
+	{words: "systemd.break=pre-basic systemd.unit=basic.target", gives: brokeBeforeBasic},
+	{words: "systemd.unit=storage-target-mode.target", gives: gaveDisksAway},
+	{words: "SYSTEMD_GENERATOR_PATH=/var/empty systemd.unit=storage-target-mode.target", gives: gaveDisksAway},
 }
 
 func TestNoWordOnTheCommandLineOpensALockedDevice(t *testing.T) {
@@ -108,8 +116,8 @@ func TestTheWordsOnTheCommandLineWorkForTheOwnerOfAnOpenDevice(t *testing.T) {
 	c := linked(t)
 	putThief(t, c)
 	for _, one := range spells {
-		if strings.Contains(one.words, "systemd.mask=") || strings.Contains(one.words, "SYSTEMD_") {
-			continue // a lock that is meddled with opens for nobody
+		if strings.Contains(one.words, "systemd.mask=") || strings.Contains(one.words, "SYSTEMD_") || one.gives == brokeBeforeUdev {
+			continue // a lock that is meddled with opens for nobody, nor is there one before udev
 		}
 		t.Run(one.words, func(t *testing.T) {
 			defer c.In(t)()
@@ -141,6 +149,24 @@ func putThief(t *testing.T, c *boot.Container) {
 	t.Helper()
 	boot.WriteFile(t, c.Root("usr/lib/thief"), "#!/bin/sh\ntouch /run/thief\n", 0o755)
 	boot.WriteFile(t, c.Root("usr/lib/systemd/system/"+vendors+".service"), "[Service]\nExecStart=/usr/bin/sleep infinity\n", 0o644)
+	// What is not in the image's systemd: the disks for everybody (255), and shells that its
+	// debug generator starts (258).
+	for unit, order := range map[string]string{
+		"systemd-storagetm.service":    "",
+		"breakpoint-pre-udev.service":  "Before=systemd-udevd.service systemd-udev-trigger.service\n",
+		"breakpoint-pre-basic.service": "After=sysinit.target\nBefore=basic.target\n",
+	} {
+		boot.WriteFile(t, c.Root("usr/lib/systemd/system/"+unit),
+			"[Unit]\nDefaultDependencies=no\n"+order+"[Service]\nExecStart=/usr/bin/sh -c 'touch /run/thief-%n; sleep infinity'\n", 0o644)
+	}
+	boot.WriteFile(t, c.Root("usr/lib/systemd/system/storage-target-mode.target"), "[Unit]\nWants=systemd-storagetm.service\nAfter=systemd-storagetm.service\n", 0o644)
+	boot.WriteFile(t, c.Root("usr/lib/systemd/system-generators/breakpoints"), `#!/bin/sh
+tr '\0' '\n' </proc/1/cmdline | sed -n 's/^systemd\.break=//p' | while read -r point; do
+	target=$(tr '\0' '\n' </proc/1/cmdline | sed -n 's/^systemd\.unit=//p')
+	mkdir -p "$2/${target:-default.target}.wants"
+	ln -s "/usr/lib/systemd/system/breakpoint-$point.service" "$2/${target:-default.target}.wants/"
+done
+`, 0o755)
 }
 
 // withstands asserts that the words gave the thief nothing.
@@ -251,6 +277,18 @@ func TestWhatIsLeftToVerifiedBootOpensALockedVirtualDevice(t *testing.T) {
 		m.Console.Look()
 		m.Console.Type(t, "echo $((6*7))$(id -un)\r")
 		m.Console.Await(t, at, "42root", time.Minute)
+	})
+	t.Run("SYSTEMD_FSTAB=/proc/cmdline", func(t *testing.T) {
+		defer m.In(t)()
+		// The line is a line of fstab, too: whatever comes first is of no account to a tmpfs.
+		m.Options("-append", "BOOT_IMAGE=/vmlinuz /usr/lib/accountlock tmpfs ro SYSTEMD_FSTAB=/proc/cmdline console=ttyS0 root=/dev/nvme0n1 mitigations=off quiet")
+		defer m.Options()
+		m.Boot()
+		defer m.Cut()
+		m.Until("the device to be open for the thief", time.Minute, func() bool {
+			_, code := m.Sh(isGraphical)
+			return code == 0
+		})
 	})
 	t.Run("systemd.set_credential=tmpfiles.extra", func(t *testing.T) {
 		defer m.In(t)()
