@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,14 +48,16 @@ func (c Channel) Poke(context.Context) error {
 }
 
 // Knows reports whether the gate's last word is that the device is open, or that it is
-// not. A gate that has not spoken yet is asked nothing.
+// not. A gate that has not spoken, or died undecided, is asked nothing: while its unit is
+// failed, what waits for it cannot start, and to say 'open' would end the account check.
 func (c Channel) Knows(open bool) bool {
 	says := func(name string) bool {
 		_, err := os.Lstat(filepath.Join(c.Dir, filepath.Base(name)))
 		return err == nil
 	}
 	if open {
-		return says(openFile) || !says(lockedFile)
+		word, err := os.ReadFile(filepath.Join(c.Dir, filepath.Base(lockedFile)))
+		return says(openFile) || err != nil || string(bytes.TrimSpace(word)) == string(undecided)
 	}
 	return !says(openFile) && !says(shuttingFile)
 }

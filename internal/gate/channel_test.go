@@ -54,17 +54,19 @@ func TestAPokeArrivesAndIsTakenOut(t *testing.T) {
 func TestAGateThatSaysSomethingElseIsNoticed(t *testing.T) {
 	for _, c := range []struct {
 		says         []string
+		word         string
 		open, locked bool // whether it knows that
 	}{
-		{nil, true, true},
-		{[]string{"open"}, true, false},
-		{[]string{"locked"}, false, true},
-		{[]string{"open", "locked"}, true, false}, // about to open
-		{[]string{"locked", "shutting"}, false, false},
+		{nil, "", true, true},
+		{[]string{"open"}, "linked", true, false},
+		{[]string{"locked"}, "factory-reset", false, true},
+		{[]string{"locked"}, "undecided", true, true},
+		{[]string{"open", "locked"}, "linked", true, false}, // about to open
+		{[]string{"locked", "shutting"}, "lost", false, false},
 	} {
 		dir := t.TempDir()
 		for _, name := range c.says {
-			must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+			must(t, os.WriteFile(filepath.Join(dir, name), []byte(c.word+"\n"), 0o600))
 		}
 		gate := gate.Channel{Dir: dir}
 		if open, locked := gate.Knows(true), gate.Knows(false); open != c.open || locked != c.locked {
