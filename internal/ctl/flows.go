@@ -36,7 +36,7 @@ listing the device under the account; signing in again is quick.`},
 	{"unlink", "Unlink", "End the ownership of this device", `Ends the ownership on both sides: afterwards the device can be given away. It prints
 the account service's signed receipt with --json, as "receipt".`},
 	{"recover", "Recover", "Recover a forgotten password or account ID", `Begins the recovery of a forgotten password or account ID.`},
-	{"factory-reset", "Reset", "Reset this device to its factory state", `Begins a trusted factory reset: the device asks for the password now, and for no
+	{"factory-reset", "Reset", "Reset this device to its factory state", `Begins a trusted factory reset: a linked device asks for the password now, and for no
 account after the reset. A reset by any other way ends at the account check.`},
 }
 
