@@ -105,6 +105,10 @@ func (m modes) check(flags int) error {
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, parts Parts) int {
 	m, err := parse(args)
 	switch {
+	case errors.Is(err, flag.ErrHelp):
+		// Not 0, which says that the device opens.
+		fmt.Fprint(stderr, usage)
+		return ExitUsage
 	case err != nil:
 		fmt.Fprintf(stderr, "accountlock-gate: %v\n\n%s", err, usage)
 		return ExitUsage

@@ -164,7 +164,7 @@ func TestUsage(t *testing.T) {
 		code := gate.Run(args, nil, &out, &errs, gate.Parts{
 			Config: func(string) (config.Config, error) { t.Errorf("%v: decides", args); return config.Config{}, nil },
 		})
-		if code != gate.ExitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "usage: accountlock-gate --decide") {
+		if code != gate.ExitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "usage: accountlock-gate --decide") || strings.Contains(errs.String(), "flag:") {
 			t.Errorf("%v: exit %d, %q, %q", args, code, out.String(), errs.String())
 		}
 	}
