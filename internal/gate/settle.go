@@ -94,6 +94,10 @@ func (s Service) Again() error {
 		return errors.Join(s.remove(shuttingFile), s.remove(lockedFile))
 	case v.passes():
 		s.say(v)
+		// However often the gate has failed in this boot, what requires it starts it now.
+		if err := s.Systemctl("reset-failed", "accountlock-gate.service"); err != nil {
+			fmt.Fprintf(s.Log, "cannot have the gate start again: %v\n", err)
+		}
 		return s.open(v)
 	case !was && !s.exists(shuttingFile):
 		// Still locked, perhaps for another reason.

@@ -76,6 +76,7 @@ func (m *machine) did() string {
 const (
 	isolated = "isolate --no-block accountlock-locked.target"
 	killed   = "kill --signal=SIGKILL user*.slice machine*.slice *getty*.service ssh*.service dropbear*.service *cron*.service atd.service debug-shell.service rescue.service emergency.service"
+	forgiven = "reset-failed accountlock-gate.service"
 	rebooted = "start --no-block --job-mode=replace-irreversibly reboot.target"
 )
 
@@ -91,11 +92,11 @@ func TestTheGateOpensAndShutsAsItReadsTheRecord(t *testing.T) {
 		{"locked at boot: everything else goes", []gate.Verdict{resetOne}, false, "locked: factory-reset", isolated},
 		{"poked while still locked", []gate.Verdict{resetOne, resetOne}, false, "locked: factory-reset", ""},
 		{"poked while locked for another reason", []gate.Verdict{resetOne, lostDevice}, false, "locked: lost", ""},
-		{"unlocked", []gate.Verdict{resetOne, openDevice}, false, "open: linked", ""},
+		{"unlocked", []gate.Verdict{resetOne, openDevice}, false, "open: linked", forgiven},
 		{"poked while open", []gate.Verdict{openDevice, openDevice}, false, "open: linked", ""},
 		{"lost: reboots", []gate.Verdict{openDevice, lostDevice}, false, "locked: lost", killed + "; " + rebooted},
 		{"lost where the vendor forbids a reboot", []gate.Verdict{openDevice, lostDevice}, true, "locked: lost", killed + "; stop --no-block debug-shell.service user.slice machine.slice; " + isolated},
-		{"found and unlocked again", []gate.Verdict{openDevice, lostDevice, openDevice}, true, "open: linked", ""},
+		{"found and unlocked again", []gate.Verdict{openDevice, lostDevice, openDevice}, true, "open: linked", forgiven},
 		{"open, and a reset is allowed still: the daemon takes that back", []gate.Verdict{allowed}, false, "open: linked", "start --no-block accountlockd.service"},
 		{"no gate is wanted", []gate.Verdict{{Status: lock.LockedFor(lock.Lost), Ungated: true}}, false, "open: lost", ""},
 	} {
@@ -174,8 +175,10 @@ func TestAGateThatCannotSpeakToSystemdStaysShut(t *testing.T) {
 		t.Error("no error at boot")
 	}
 	m.verdict = openDevice
-	m.fails = nil
 	must(t, m.service().Again())
+	if got := m.says(); got != "open: linked" {
+		t.Errorf("for the owner it says %q", got)
+	}
 	m.verdict, m.fails = lostDevice, func(string) error { return errors.New("no PID 1") }
 	if err := m.service().Again(); err == nil {
 		t.Error("no error when shutting")
@@ -245,7 +248,7 @@ func TestAGateThatCannotWriteOpensNothing(t *testing.T) {
 	if err := m.service().Boot(); err == nil {
 		t.Error("no error")
 	}
-	if err := m.service().Again(); err == nil || m.did() != "" {
+	if err := m.service().Again(); err == nil || m.did() != forgiven {
 		t.Error("goes on")
 	}
 }

@@ -148,6 +148,27 @@ func TestAGateThatDiesLeavesTheDeviceToTheAccountCheck(t *testing.T) {
 	c.Must("systemctl is-active unknown.service")
 }
 
+// Nothing that waits for the gate may be kept shut by how often it has failed.
+func TestAfterAGateThatFailedTooOftenTheOwnerGetsIn(t *testing.T) {
+	t.Parallel()
+	c := locked(t)
+	boot.WriteFile(t, c.Root("usr/lib/systemd/system/accountlock-gate.service.d/test.conf"),
+		"[Service]\nExecStart=\nExecStart=/bin/sh -c 'test -e /run/well && exec /usr/sbin/accountlock-gate --gate'\n", 0o644)
+	c.Boot()
+	c.Until("the account check", time.Minute, func() bool {
+		_, code := c.Sh("systemctl is-active accountlock-locked.target accountlock-firstboot@console.service")
+		return code == 0
+	})
+	c.Until("the gate to be refused", time.Minute, func() bool {
+		out, _ := c.Sh("systemctl start accountlock-gate.service; journalctl -b -o cat -u accountlock-gate.service")
+		return strings.Contains(out, "Start request repeated too quickly")
+	})
+	boot.NobodyGetsIn(t, c)
+	c.Must("touch /run/well")
+	unlock(t, c.Console, c.Service.Demo.Person)
+	opened(t, c)
+}
+
 // remove removes a file from a device that is off.
 func remove(t *testing.T, c *boot.Container, name string) {
 	t.Helper()
