@@ -56,13 +56,44 @@ func OpenAt(t testing.TB, cfg store.Config) *store.DB {
 	return db
 }
 
-// Config names a new database, empty on SQLite.
+// Config names a new database that has the schema and nothing else.
 func Config(t testing.TB) store.Config {
 	t.Helper()
-	if !OnPostgres() {
-		return store.Config{Path: filepath.Join(t.TempDir(), "accounts.db")}
+	if OnPostgres() {
+		return store.Config{URL: Postgres(t).migrated(t), Connections: 8}
 	}
-	return store.Config{URL: Postgres(t).Database(t), Connections: 8}
+	schema, err := migratedFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	if err := os.WriteFile(path, schema, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return store.Config{Path: path}
+}
+
+// migratedFile is migrated once: done for each test, under the race detector, it would be
+// half of what the service's tests compute.
+var migratedFile = sync.OnceValues(func() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "accountlock-sqlite")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg := store.Config{Path: filepath.Join(dir, "accounts.db")}
+	if err := migrate(cfg); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(cfg.Path)
+})
+
+func migrate(cfg store.Config) error {
+	db, err := store.Open(context.Background(), cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Migrate(context.Background()), db.Close())
 }
 
 // Server is a PostgreSQL server of the test binary's own, reached by a socket in a
@@ -75,6 +106,9 @@ type Server struct {
 
 	mu   sync.Mutex
 	made int
+
+	once   sync.Once
+	failed error
 }
 
 var (
@@ -203,16 +237,40 @@ func (s *Server) Down(t testing.TB) {
 // Database makes an empty database and returns its URL.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
+	return s.copyOf(t, "template1")
+}
+
+// migrated makes a database with the schema, from one that is migrated once.
+func (s *Server) migrated(t testing.TB) string {
+	t.Helper()
+	s.once.Do(func() {
+		if s.failed = s.createDatabase("migrated", "template1"); s.failed == nil {
+			s.failed = migrate(store.Config{URL: s.url("migrated"), Connections: 1})
+		}
+	})
+	if s.failed != nil {
+		t.Fatal(s.failed)
+	}
+	return s.copyOf(t, "migrated")
+}
+
+func (s *Server) copyOf(t testing.TB, template string) string {
+	t.Helper()
 	s.mu.Lock()
 	s.made++
 	name := fmt.Sprintf("test_%d", s.made)
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	c := s.command("psql", "-q", "-h", s.dir, "-U", "postgres", "-c", "CREATE DATABASE "+name)
-	if out, err := c.CombinedOutput(); err != nil || ctx.Err() != nil {
-		t.Fatalf("cannot make a database: %v\n%s", err, out)
+	if err := s.createDatabase(name, template); err != nil {
+		t.Fatal(err)
 	}
+	return s.url(name)
+}
+
+func (s *Server) createDatabase(name, template string) error {
+	return s.run("psql", "-q", "-h", s.dir, "-U", "postgres", "-c", "CREATE DATABASE "+name+" TEMPLATE "+template)
+}
+
+func (s *Server) url(name string) string {
 	return "host=" + s.dir + " user=postgres sslmode=disable dbname=" + name
 }
 
