@@ -175,16 +175,14 @@ func credential(name string) (*syscall.Credential, error) {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-func (s *Server) command(name string, args ...string) *exec.Cmd {
-	c := exec.Command(filepath.Join(s.bin, name), args...) //nolint:gosec // the server of a test
+// run runs one of the server's own programs, for two minutes at most.
+func (s *Server) run(name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...) //nolint:gosec // the server of a test
 	c.Dir = s.dir
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
-	return c
-}
-
-func (s *Server) run(name string, args ...string) error {
-	out, err := s.command(name, args...).CombinedOutput()
-	if err != nil {
+	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return nil
